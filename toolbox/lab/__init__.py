@@ -1,0 +1,1 @@
+"""A VPC in a box for drills, demos and tests; never in the production image."""

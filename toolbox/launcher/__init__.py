@@ -1,0 +1,1 @@
+"""From the running api service to a shell in a temporary task beside it, and nothing left afterwards."""

@@ -1,0 +1,1 @@
+"""The same values as screen, JSON, Markdown and HTML."""
