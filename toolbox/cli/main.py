@@ -1,0 +1,106 @@
+"""The `toolbox` program: finds the command's module, runs it, and turns every error into a sentence.
+
+Only the module of the command that was asked for is imported, since imports are most of what a short command costs.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+from toolbox import __version__
+from toolbox.errors import ToolboxError, UsageError
+
+# command -> the module of toolbox.cli that registers it
+COMMANDS: Final = {"shell": "shell", "probe": "probe", "lab": "lab"}
+
+_CRASHED: Final = 70
+_INTERRUPTED: Final = 130
+_INTRODUCTION: Final = """The on-call toolbox of the tracker production.
+
+\b
+Examples:
+  toolbox shell                        a shell inside the VPC
+  toolbox shell -- toolbox probe db    one command there, with its exit code
+  toolbox probe db                     is the database all right, seen from here?
+  toolbox lab up                       a VPC in a box, to try all of this without an account
+
+\b
+Exit codes: 0 ok, 1 warning, 2 failure, 3 could not be checked, 64 usage, 70 our own crash,
+130 interrupted; 'shell -- COMMAND' gives the command's own, 255 when it was not observed.
+Put --debug first to see where an error comes from.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program with the words `argv` (the process's own by default); returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words == ["--version"]:
+        sys.stdout.write(f"toolbox {__version__}\n")
+        return 0
+    if words[:1] == ["relay"]:
+        from toolbox.session import relay
+
+        return relay.main(words[1:])
+    debug = words[:1] == ["--debug"] or bool(os.environ.get("TOOLBOX_DEBUG"))
+    if words[:1] == ["--debug"]:
+        del words[0]
+    try:
+        return _run(words)
+    except ToolboxError as error:
+        _explain(error)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        _complain("Interrupted.")
+        code = _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; what is still buffered must not raise again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _INTERRUPTED
+    except Exception as error:  # noqa: BLE001  # the outermost boundary: a sentence for the person, --debug for us
+        _complain(
+            f"× The toolbox itself failed: {type(error).__name__}. This is a defect of ours.",
+            "  → Run it again as 'toolbox --debug …' to see where, and report what it shows.",
+        )
+        code = _CRASHED
+    if debug:
+        traceback.print_exc()
+    return code
+
+
+def _run(words: list[str]) -> int:
+    import typer
+
+    app = typer.Typer(
+        name="toolbox", help=_INTRODUCTION, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    )
+    app.callback()(_no_options)
+    asked = words[0] if words else ""
+    for module in [COMMANDS[asked]] if asked in COMMANDS else COMMANDS.values():
+        import_module(f"toolbox.cli.{module}").register(app)
+    try:
+        code = app(words or ["--help"], prog_name="toolbox", standalone_mode=False)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except typer.TyperException as error:
+        about = f"toolbox {asked} --help" if asked in COMMANDS else "toolbox --help"
+        raise UsageError(error.format_message(), cause="usage", next_step=f"See '{about}'.") from error
+    return code if isinstance(code, int) else 0
+
+
+def _no_options() -> None:
+    """Make typer treat every command as one of several; what stands before a command is read in `main`."""
+
+
+def _explain(error: ToolboxError) -> None:
+    from toolbox.render.text import printable
+
+    _complain(f"× {printable(error.sentence)}", *(f"    {printable(line)}" for line in error.detail))
+    if error.next_step:
+        _complain(f"  → {printable(error.next_step)}")
+
+
+def _complain(*lines: str) -> None:
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
