@@ -2,7 +2,6 @@
 
 import fnmatch
 import io
-import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -106,7 +105,7 @@ def _matches(name: str, is_directory: bool, patterns: tuple[str, ...]) -> bool:
         if pattern.endswith("/") and not is_directory:
             continue
         wanted = pattern.strip("/")
-        subject = name if "/" in wanted or pattern.startswith("/") else os.path.basename(name)
+        subject = name if "/" in wanted or pattern.startswith("/") else name.rpartition("/")[2]
         if fnmatch.fnmatchcase(subject, wanted):
             return True
     return False

@@ -1,0 +1,1 @@
+"""ECS as the runbook sees it: facts, verdicts, reasons."""

@@ -1,0 +1,84 @@
+"""From a running task to an open session: ExecuteCommand, and what the session needs from AWS while it lives."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from toolbox.aws import Aws, AwsRefused
+from toolbox.errors import AwsError, LaunchError
+from toolbox.launcher import died
+from toolbox.launcher.lifecycle import Progress, TaskRef, describe
+from toolbox.session.client import Ticket
+
+# The agent's process runs seconds before it can be reached (aws/containers-roadmap#187, aws/aws-cli#6562).
+_PATIENCE_SECONDS: Final = 60.0
+
+
+class AwsGateway:
+    """Signs the data channel's upgrade and resumes it after a drop, with the person's own credentials."""
+
+    def __init__(self, aws: Aws) -> None:
+        self._aws = aws
+
+    async def sign(self, url: str) -> Mapping[str, str]:
+        """SigV4 headers for the websocket at `url`."""
+        return await self._aws.sign_websocket(url)
+
+    async def resume(self, session_id: str) -> str | None:
+        """A fresh token for the session; None when it has ended on AWS's side."""
+        answer = await self._aws.call("ssm", "resume_session", SessionId=session_id)
+        return answer.get("TokenValue") or None
+
+
+async def execute(aws: Aws, task: TaskRef, command: str, progress: Progress) -> Ticket:
+    """Open a session that runs `command` in the task; retries for a minute while the agent is not connected yet."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _PATIENCE_SECONDS
+    pause = 0.3
+    while True:
+        try:
+            answer = await aws.call(
+                "ecs",
+                "execute_command",
+                cluster=task.cluster,
+                task=task.arn,
+                container=task.container,
+                command=command,
+                interactive=True,
+            )
+        except AwsError as error:
+            if not _is_early(error):
+                raise
+            if loop.time() > deadline:
+                raise died.no_agent(task.short, "the task") from error
+            described = await describe(aws, task.cluster, task.arn)
+            if described is not None and described.get("desiredStatus") == "STOPPED":
+                raise died.stopped(described, task.short, ()) from error
+            progress(f"task {task.short}: its agent is not connected yet")
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 3.0)
+        else:
+            session = answer["session"]
+            return Ticket(session["sessionId"], session["streamUrl"], session["tokenValue"])
+
+
+def target(cluster: str, task: Mapping[str, object], container: str) -> str:
+    """The session's target as Session Manager writes it: `ecs:CLUSTER_TASKID_RUNTIMEID`; raises LaunchError."""
+    containers = task.get("containers")
+    for described in containers if isinstance(containers, list) else []:
+        if described.get("name") == container and described.get("runtimeId"):
+            name = cluster.rpartition("/")[2]
+            task_id = str(task["taskArn"]).rpartition("/")[2]
+            return f"ecs:{name}_{task_id}_{described['runtimeId']}"
+    raise LaunchError(f"ECS gives no runtime id for container {container}.", cause="agent-not-ready")
+
+
+def _is_early(error: AwsError) -> bool:
+    if error.cause == "throttled":
+        return True
+    if not isinstance(error, AwsRefused):
+        return False
+    waiting = "agent isn" in error.message or "not connected" in error.message.lower()
+    return error.code in ("TargetNotConnectedException", "ServerException") or (
+        error.code in ("InvalidParameterException", "ClientException") and waiting
+    )

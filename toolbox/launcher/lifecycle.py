@@ -1,0 +1,231 @@
+"""A task from RunTask to StopTask: whatever happens in between, nothing keeps running after its owner is gone."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from toolbox.aws import Aws, AwsRefused, AwsUnreachable
+from toolbox.cluster import reasons
+from toolbox.errors import AwsError, LaunchError
+from toolbox.launcher import died
+from toolbox.launcher.plan import LAUNCH_TAG, STARTED_BY, Document
+
+Progress = Callable[[str], None]
+
+AGENT: Final = "ExecuteCommandAgent"
+
+# ECS is eventually consistent: a task that RunTask has just answered may be MISSING for a while.
+_MISSING_SECONDS: Final = 60.0
+_RUNNING_SECONDS: Final = 300.0
+_AGENT_SECONDS: Final = 90.0
+_STOP_CODE_SECONDS: Final = 3.0
+_WITHDRAW_SECONDS: Final = 40.0
+_SEARCH_PAUSES: Final = (0.0, 1.0, 2.0, 4.0)
+_STOP_PAUSES: Final = (0.0, 1.0, 3.0)
+_WATCH_SECONDS: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRef:
+    """A task of ours: enough to describe, enter and stop it."""
+
+    cluster: str
+    arn: str
+    container: str
+
+    @property
+    def short(self) -> str:
+        """The task's id: the last part of its ARN."""
+        return self.arn.rpartition("/")[2]
+
+
+@asynccontextmanager
+async def started(aws: Aws, run: Document, *, keep: bool, progress: Progress) -> AsyncIterator[TaskRef]:
+    """The task that RunTask starts; stopped on every way out, unless `keep` and all went well.
+
+    A cancellation while RunTask is under way waits for its answer, or looks for the task where none came.
+    Raises LaunchError when ECS starts none.
+    """
+    container = run["overrides"]["containerOverrides"][0]["name"]
+    request = asyncio.ensure_future(aws.call("ecs", "run_task", **run))
+    try:
+        answer = await asyncio.shield(request)
+    except (asyncio.CancelledError, AwsUnreachable):
+        progress("looking for what may have been started, to stop it")
+        await _withdraw_in_time(aws, run, request)
+        raise
+    task = TaskRef(run["cluster"], _arn_of(answer), container)
+    kept = False
+    try:
+        yield task
+        kept = keep
+    finally:
+        if not kept:
+            progress(f"stopping task {task.short}")
+            await stop(aws, task.cluster, task.arn)
+
+
+async def until_ready(aws: Aws, task: TaskRef, progress: Progress) -> None:
+    """Return when the task runs and its exec agent is up; raises LaunchError when it dies or takes too long."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    running_since: float | None = None
+    pause = 0.2
+    while True:
+        described = await describe(aws, task.cluster, task.arn)
+        waited = loop.time() - begun
+        if described is None:
+            if waited > _MISSING_SECONDS:
+                raise LaunchError(
+                    f"ECS started task {task.short} but has not shown it for {_MISSING_SECONDS:.0f} s.",
+                    cause="task-missing",
+                    next_step="Try again; if it stays, look at the cluster in the console.",
+                )
+            progress(f"task {task.short}: not visible yet")
+        else:
+            if described.get("desiredStatus") == "STOPPED":
+                raise await explain_death(aws, task)
+            if described["lastStatus"] != "RUNNING":
+                progress(f"task {task.short}: {described['lastStatus']}")
+                if waited > _RUNNING_SECONDS:
+                    raise died.too_slow(task.short, described["lastStatus"], waited)
+            else:
+                running_since = running_since or loop.time()
+                if _agent_status(described, task.container) == "RUNNING":
+                    progress(f"task {task.short}: RUNNING, agent ready")
+                    return
+                progress(f"task {task.short}: RUNNING, waiting for its exec agent")
+                if loop.time() - running_since > _AGENT_SECONDS:
+                    raise died.no_agent(task.short, described.get("taskDefinitionArn", ""))
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, 2.0)
+
+
+async def until_dead(aws: Aws, task: TaskRef) -> LaunchError:
+    """Return why the task died, as soon as ECS says that it is to stop."""
+    while True:
+        await asyncio.sleep(_WATCH_SECONDS)
+        try:
+            described = await describe(aws, task.cluster, task.arn)
+        except AwsError:
+            # A look that failed proves nothing about the task, and the session itself notices a peer that is gone.
+            continue
+        if described is None or described.get("desiredStatus") == "STOPPED":
+            return await explain_death(aws, task)
+
+
+async def explain_death(aws: Aws, task: TaskRef) -> LaunchError:
+    """Why the task stopped: stop code, reasons and the tail of its log. The stop code may come seconds late."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _STOP_CODE_SECONDS
+    described = await describe(aws, task.cluster, task.arn)
+    while described is not None and not described.get("stopCode") and loop.time() < deadline:
+        await asyncio.sleep(0.5)
+        described = await describe(aws, task.cluster, task.arn)
+    if described is None:
+        return LaunchError(f"Task {task.short} is gone, and ECS no longer says why.", cause="task-died")
+    tail = await died.log_tail(aws, described, task.container)
+    return died.stopped(described, task.short, tail)
+
+
+async def describe(aws: Aws, cluster: str, arn: str) -> Mapping[str, Any] | None:
+    """The task as DescribeTasks gives it, None while (or once) ECS does not know it."""
+    answer = await aws.call("ecs", "describe_tasks", cluster=cluster, tasks=[arn])
+    tasks: Sequence[Mapping[str, Any]] = answer["tasks"]
+    return tasks[0] if tasks else None
+
+
+async def stop(aws: Aws, cluster: str, arn: str) -> None:
+    """Stop the task, several tries; raises LaunchError with the line that stops it by hand when none succeeds."""
+    error: AwsError | None = None
+    for pause in _STOP_PAUSES:
+        await asyncio.sleep(pause)
+        try:
+            await aws.call("ecs", "stop_task", cluster=cluster, task=arn, reason="toolbox: its shell has ended")
+        except AwsError as failure:
+            if isinstance(failure, AwsRefused) and "not found" in failure.message.lower():
+                return
+            error = failure
+        else:
+            return
+    raise LaunchError(
+        f"Task {arn.rpartition('/')[2]} could not be stopped: {error}. Its own clock ends it.",
+        cause="task-not-stopped",
+        next_step=f"To stop it now: aws ecs stop-task --cluster {cluster} --task {arn}",
+    )
+
+
+async def mine(aws: Aws, cluster: str) -> list[Mapping[str, Any]]:
+    """All tasks that the toolbox started in this cluster and that are not stopped, with their tags."""
+    answer = await aws.call("ecs", "list_tasks", cluster=cluster, startedBy=STARTED_BY)
+    arns = answer["taskArns"]
+    if not arns:
+        return []
+    described = await aws.call("ecs", "describe_tasks", cluster=cluster, tasks=arns, include=["TAGS"])
+    return [task for task in described["tasks"] if task.get("desiredStatus") != "STOPPED"]
+
+
+def tag(task: Mapping[str, Any], key: str) -> str:
+    """The value of one tag of `task`, empty where it has none."""
+    return next((str(pair["value"]) for pair in task.get("tags", []) if pair.get("key") == key), "")
+
+
+async def _withdraw_in_time(aws: Aws, run: Document, request: "asyncio.Future[dict[str, Any]]") -> None:
+    try:
+        await asyncio.wait_for(_withdraw(aws, run, request), _WITHDRAW_SECONDS)
+    except (TimeoutError, AwsError) as error:
+        raise LaunchError(
+            f"AWS does not say whether it started a task ({error or 'no answer'}). If it did, its own clock ends it.",
+            cause="task-not-stopped",
+            next_step=f"To look: aws ecs list-tasks --cluster {run['cluster']} --started-by {STARTED_BY}",
+        ) from error
+
+
+async def _withdraw(aws: Aws, run: Document, request: "asyncio.Future[dict[str, Any]]") -> None:
+    """Stop what a RunTask without a seen answer started: by its answer, when it still comes, else by its tag."""
+    try:
+        answer = await request
+    except AwsUnreachable:
+        await _stop_by_tag(aws, run)
+    except AwsError:
+        return  # refused: nothing was started, and whoever waited for the answer has gone
+    else:
+        for task in answer["tasks"]:
+            await stop(aws, run["cluster"], task["taskArn"])
+
+
+async def _stop_by_tag(aws: Aws, run: Document) -> None:
+    for pause in _SEARCH_PAUSES:
+        await asyncio.sleep(pause)
+        for task in await mine(aws, run["cluster"]):
+            if tag(task, LAUNCH_TAG) == run["clientToken"]:
+                await stop(aws, run["cluster"], task["taskArn"])
+                return
+
+
+def _arn_of(answer: Mapping[str, Any]) -> str:
+    """The started task; ECS answers HTTP 200 with `failures` when it starts none."""
+    if answer["tasks"]:
+        return str(answer["tasks"][0]["taskArn"])
+    failures = answer.get("failures") or [{}]
+    reason = str(failures[0].get("reason", "no reason given"))
+    if failures[0].get("detail"):
+        reason = f"{reason} ({failures[0]['detail']})"
+    cause = reasons.classify(reason) or ("capacity" if reason.startswith("RESOURCE:") else "not-started")
+    raise LaunchError(
+        f"ECS started no task: {reason}.",
+        cause=cause,
+        next_step=reasons.next_step(cause) or "Try again in a minute; if it stays, read the service's events.",
+    )
+
+
+def _agent_status(task: Mapping[str, Any], container: str) -> str | None:
+    """The exec agent's status in our container; containers that AWS injects carry no agents."""
+    for described in task.get("containers", []):
+        if described.get("name") == container:
+            for agent in described.get("managedAgents", []):
+                if agent.get("name") == AGENT:
+                    return str(agent.get("lastStatus"))
+    return None
