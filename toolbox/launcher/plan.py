@@ -109,6 +109,15 @@ def with_revision(plan: Plan, task_definition: str) -> Document:
     return {**plan.run, "taskDefinition": task_definition}
 
 
+def shown(plan: Plan) -> Document:
+    """The plan as a person may see it: environment values that came from the api are not shown, only their names."""
+    register = copy.deepcopy(plan.register)
+    for container in register["containerDefinitions"]:
+        for pair in container.get("environment", []):
+            pair["value"] = "(not shown)"
+    return {"notes": list(plan.notes), "register": register, "run": copy.deepcopy(plan.run)}
+
+
 def _registration(definition: Document, api: Document, template: Document, order: Order, notes: list[str]) -> Document:
     register = copy.deepcopy(template)
     register["family"] = f"{template['family']}-{order.environment}"

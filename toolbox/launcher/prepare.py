@@ -35,7 +35,7 @@ async def prepare(aws: Aws, inventory: Inventory, clock: Clock, progress: Progre
     identity = await aws.identity()
     if inventory.account and inventory.account != identity.account:
         raise LaunchError(
-            f"These credentials belong to account {identity.account}; {inventory.environment} is in {inventory.account}.",
+            f"These credentials are for account {identity.account}, but {inventory.environment} is {inventory.account}.",
             cause="wrong-account",
             next_step="Use the profile of the right account: AWS_PROFILE=…",
         )
