@@ -49,7 +49,10 @@ done
 
 finish() {
   say "$1"
-  [ -n "${sleeper:-}" ] && kill "$sleeper" 2>/dev/null
+  if [ -n "${sleeper:-}" ]; then
+    kill "$sleeper" 2>/dev/null
+    wait "$sleeper" 2>/dev/null
+  fi
   exit "$2"
 }
 trap 'finish "asked to stop" 143' TERM INT HUP
