@@ -23,6 +23,10 @@ def cause_of(attempts: tuple[Attempt, ...]) -> Cause | None:
     return fault.cause if fault else None
 
 
+def open_files() -> set[str]:
+    return {entry.name for entry in Path("/proc/self/fd").iterdir()}
+
+
 async def test_an_open_port_accepts() -> None:
     with answering(b"") as port:
         attempts = await connect(["127.0.0.1"], port, timeout=2)
@@ -105,10 +109,10 @@ async def test_reach_names_the_address_that_accepts() -> None:
 
 async def test_cancelling_leaves_no_socket() -> None:
     with black_hole() as port:
-        before = set(Path("/proc/self/fd").iterdir())
+        before = open_files()
         task = asyncio.create_task(connect(["127.0.0.1"], port, timeout=60))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert set(Path("/proc/self/fd").iterdir()) == before
+        assert open_files() == before
