@@ -24,6 +24,9 @@ _HEADER: Final = struct.Struct(">HBH")
 MAX_PAYLOAD: Final = 4096 - _HEADER.size
 """A whole frame fills four messages of 1 KB."""
 
+MAX_OPENING: Final = 256 * 1024
+"""Longest OPEN; Linux takes no longer argument than 128 KB anyway."""
+
 _TAIL: Final = b"~.\n"
 _CUT: Final = b"\xef\xbf"
 _ESCAPED: Final = b"\xef\xbf\x00"
@@ -58,7 +61,8 @@ class Kind(IntEnum):
     FAILED = 11  # relay, last frame of a channel: it came to nothing (JSON: cause, text)
     SIGNAL = 12  # client: a signal's name
     SIZE = 13  # client: the terminal's columns and rows (2 u16)
-    UNREAD = 14  # client: nobody reads the output any more
+    UNREAD = 14  # client: nobody reads this output any more (the kind of its data, one byte)
+    PREPARE = 15  # client: a beginning of an OPEN that is longer than a frame
 
 
 class Frame(NamedTuple):
@@ -85,6 +89,16 @@ def split(channel: int, kind: Kind, data: bytes | bytearray) -> Iterator[Frame]:
     """`data` as frames of at most MAX_PAYLOAD."""
     for start in range(0, len(data), MAX_PAYLOAD):
         yield Frame(channel, kind, bytes(data[start : start + MAX_PAYLOAD]))
+
+
+def opening(channel: int, fields: dict[str, object]) -> Iterator[Frame]:
+    """The frames that open `channel`, however long `fields` are."""
+    data = encode_json(fields)
+    if len(data) > MAX_OPENING:
+        raise FrameError(f"an order of {len(data)} bytes")
+    *beginnings, last = split(channel, Kind.PREPARE, data)
+    yield from beginnings
+    yield last._replace(kind=Kind.OPEN)
 
 
 class Decoder:
