@@ -80,6 +80,8 @@ class Thresholds(_Table, frozen=True):
     probe_timeout: float
     blue_warn: float
     blue_fail: float
+    task_running: float
+    agent_ready: float
 
 
 class Inventory(_Table, frozen=True, kw_only=True):

@@ -2,16 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
 
 from toolbox.aws import Aws, AwsRefused
 from toolbox.errors import AwsError, LaunchError
 from toolbox.launcher import died
 from toolbox.launcher.lifecycle import Progress, TaskRef, describe
 from toolbox.session.client import Ticket
-
-# The agent's process runs seconds before it can be reached (aws/containers-roadmap#187, aws/aws-cli#6562).
-_PATIENCE_SECONDS: Final = 60.0
 
 
 class AwsGateway:
@@ -30,10 +26,13 @@ class AwsGateway:
         return answer.get("TokenValue") or None
 
 
-async def execute(aws: Aws, task: TaskRef, command: str, progress: Progress) -> Ticket:
-    """Open a session that runs `command` in the task; retries for a minute while the agent is not connected yet."""
+async def execute(aws: Aws, task: TaskRef, command: str, seconds: float, progress: Progress) -> Ticket:
+    """Open a session that runs `command` in the task; tries for `seconds` while the agent is not connected yet.
+
+    Its process runs seconds before it can be reached (aws/containers-roadmap#187, aws/aws-cli#6562).
+    """
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + _PATIENCE_SECONDS
+    deadline = loop.time() + seconds
     pause = 0.3
     while True:
         try:

@@ -18,13 +18,19 @@ AGENT: Final = "ExecuteCommandAgent"
 
 # ECS is eventually consistent: a task that RunTask has just answered may be MISSING for a while.
 _MISSING_SECONDS: Final = 60.0
-_RUNNING_SECONDS: Final = 300.0
-_AGENT_SECONDS: Final = 90.0
 _STOP_CODE_SECONDS: Final = 3.0
 _WITHDRAW_SECONDS: Final = 40.0
 _SEARCH_PAUSES: Final = (0.0, 1.0, 2.0, 4.0)
 _STOP_PAUSES: Final = (0.0, 1.0, 3.0)
 _WATCH_SECONDS: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a task may take, in seconds: from RunTask to RUNNING, and from there to a session."""
+
+    running: float
+    agent: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ async def started(aws: Aws, run: Document, *, keep: bool, progress: Progress) ->
             await stop(aws, task.cluster, task.arn)
 
 
-async def until_ready(aws: Aws, task: TaskRef, progress: Progress) -> None:
+async def until_ready(aws: Aws, task: TaskRef, patience: Patience, progress: Progress) -> None:
     """Return when the task runs and its exec agent is up; raises LaunchError when it dies or takes too long."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
@@ -89,7 +95,7 @@ async def until_ready(aws: Aws, task: TaskRef, progress: Progress) -> None:
                 raise await explain_death(aws, task)
             if described["lastStatus"] != "RUNNING":
                 progress(f"task {task.short}: {described['lastStatus']}")
-                if waited > _RUNNING_SECONDS:
+                if waited > patience.running:
                     raise died.too_slow(task.short, described["lastStatus"], waited)
             else:
                 running_since = running_since or loop.time()
@@ -97,7 +103,7 @@ async def until_ready(aws: Aws, task: TaskRef, progress: Progress) -> None:
                     progress(f"task {task.short}: RUNNING, agent ready")
                     return
                 progress(f"task {task.short}: RUNNING, waiting for its exec agent")
-                if loop.time() - running_since > _AGENT_SECONDS:
+                if loop.time() - running_since > patience.agent:
                     raise died.no_agent(task.short, described.get("taskDefinitionArn", ""))
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, 2.0)

@@ -35,7 +35,7 @@ async def prepare(aws: Aws, inventory: Inventory, clock: Clock, progress: Progre
     identity = await aws.identity()
     if inventory.account and inventory.account != identity.account:
         raise LaunchError(
-            f"These credentials are for account {identity.account}, but {inventory.environment} is {inventory.account}.",
+            f"These credentials are for account {identity.account}; {inventory.environment} is {inventory.account}.",
             cause="wrong-account",
             next_step="Use the profile of the right account: AWS_PROFILE=…",
         )
@@ -64,8 +64,10 @@ async def revision(aws: Aws, plan: Plan, progress: Progress) -> str:
     """The ARN of a revision with the plan's content: the newest one when it is the same, else a new one."""
     try:
         answer = await aws.call("ecs", "describe_task_definition", taskDefinition=plan.register["family"])
-    except AwsRefused:
-        answer = {}  # no such family yet: ECS says ClientException for that, and for nothing else here
+    except AwsRefused as error:
+        if error.code != "ClientException":  # that is how ECS says that there is no such family yet
+            raise
+        answer = {}
     definition: Mapping[str, Any] = answer.get("taskDefinition", {})
     for container in definition.get("containerDefinitions", []):
         if container.get("dockerLabels", {}).get(CONTENT_LABEL) == plan.content:

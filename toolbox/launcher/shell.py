@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from toolbox.aws import Aws
 from toolbox.errors import LaunchError
@@ -13,14 +13,16 @@ from toolbox.inventory import Inventory
 from toolbox.launcher import lifecycle, plugin
 from toolbox.launcher.execute import AwsGateway, execute
 from toolbox.launcher.interrupts import Interrupts
-from toolbox.launcher.lifecycle import Progress, TaskRef
+from toolbox.launcher.lifecycle import Patience, Progress, TaskRef
 from toolbox.launcher.mount import Archive, pack
 from toolbox.launcher.plan import OWNER_TAG, Clock, with_revision
 from toolbox.launcher.prepare import Prepared, prepare, revision
 from toolbox.session import remote
-from toolbox.session.remote import Command, Stdio
+from toolbox.session.client import Dropped, Resumed, SessionEvent
+from toolbox.session.remote import Command, FarSide, Stdio
 
-RELAY: str = "toolbox relay"
+_RELAY: Final = "toolbox relay"
+_RELAY_SECONDS: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,19 @@ class Voice:
     tell: Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One run of the launcher: everything that its steps share."""
+
+    aws: Aws
+    request: Request
+    archive: Archive
+    patience: Patience
+    stdio: Stdio
+    voice: Voice
+    interrupts: Interrupts
+
+
 async def open_shell(aws: Aws, inventory: Inventory, request: Request, stdio: Stdio, voice: Voice) -> int:
     """Run the request; returns the exit code that the far side was seen to end with, 128 + n after our own signal.
 
@@ -53,71 +68,70 @@ async def open_shell(aws: Aws, inventory: Inventory, request: Request, stdio: St
     assert me is not None
     with Interrupts(me, voice.tell) as interrupts:
         try:
+            if request.use_plugin:
+                plugin.program()
             archive = pack(request.scripts)
+            patience = Patience(inventory.thresholds.task_running, inventory.thresholds.agent_ready)
+            job = _Job(aws, request, archive, patience, stdio, voice, interrupts)
             if request.attach is not None:
-                return await _attached(aws, inventory, request, archive, stdio, voice, interrupts)
-            prepared = await prepare(aws, inventory, request.clock, voice.progress)
-            return await _launched(aws, prepared, request, archive, stdio, voice, interrupts)
+                return await _attached(job, inventory.cluster, request.attach)
+            return await _launched(job, await prepare(aws, inventory, request.clock, voice.progress))
         except asyncio.CancelledError:
             if interrupts.received is None:
                 raise
             return 128 + interrupts.received
 
 
-async def _launched(
-    aws: Aws, prepared: Prepared, request: Request, archive: Archive, stdio: Stdio, voice: Voice, interrupts: Interrupts
-) -> int:
+async def _launched(job: _Job, prepared: Prepared) -> int:
     for note in prepared.plan.notes:
-        voice.tell(note)
-    definition = await revision(aws, prepared.plan, voice.progress)
-    voice.progress(f"starting a task beside {prepared.service}")
+        job.voice.tell(note)
+    definition = await revision(job.aws, prepared.plan, job.voice.progress)
+    job.voice.progress(f"starting a task beside {prepared.service}")
     run = with_revision(prepared.plan, definition)
-    async with lifecycle.started(aws, run, keep=request.keep, progress=voice.progress) as task:
-        await lifecycle.until_ready(aws, task, voice.progress)
-        code = await _watched(aws, task, _session(aws, task, request, archive, stdio, voice, interrupts))
-        if request.keep:
-            voice.tell(f"task {task.short} is kept; come back with --attach {task.short}")
+    async with lifecycle.started(job.aws, run, keep=job.request.keep, progress=job.voice.progress) as task:
+        code = await _used(job, task)
+        if job.request.keep:
+            job.voice.tell(f"task {task.short} is kept; come back with --attach {task.short}")
         return code
 
 
-async def _attached(
-    aws: Aws,
-    inventory: Inventory,
-    request: Request,
-    archive: Archive,
-    stdio: Stdio,
-    voice: Voice,
-    interrupts: Interrupts,
-) -> int:
-    identity = await aws.identity()
-    task = _pick(await lifecycle.mine(aws, inventory.cluster), identity.name, request.attach or "", inventory.cluster)
-    await lifecycle.until_ready(aws, task, voice.progress)
-    return await _watched(aws, task, _session(aws, task, request, archive, stdio, voice, interrupts))
+async def _attached(job: _Job, cluster: str, wanted: str) -> int:
+    identity = await job.aws.identity()
+    return await _used(job, _pick(await lifecycle.mine(job.aws, cluster), identity.name, wanted, cluster))
 
 
-async def _session(
-    aws: Aws, task: TaskRef, request: Request, archive: Archive, stdio: Stdio, voice: Voice, interrupts: Interrupts
-) -> int:
-    if request.use_plugin:
-        voice.tell("through AWS's plugin: scripts/ is not mounted, and no exit code comes back")
-        ticket = await execute(aws, task, plugin.SHELL, voice.progress)
-        return await plugin.run(aws, task, ticket)
-    ticket = await execute(aws, task, RELAY, voice.progress)
-    async with remote.connect(ticket, AwsGateway(aws)) as far:
-        delivery = await far.deliver(archive.content)
-        voice.tell(f"{far.hello.scripts_directory}: {_listed(delivery.files)}")
-        if not request.pty:
-            interrupts.forward = _forwarder(far)
-        voice.progress("")
+async def _used(job: _Job, task: TaskRef) -> int:
+    """The exit code of the session in `task`, or the reason of the task's death, whichever comes first."""
+    await lifecycle.until_ready(job.aws, task, job.patience, job.voice.progress)
+    session = _plugin_session if job.request.use_plugin else _relay_session
+    return await _unless_it_dies(job.aws, task, session(job, task))
+
+
+async def _relay_session(job: _Job, task: TaskRef) -> int:
+    ticket = await execute(job.aws, task, _RELAY, job.patience.agent, job.voice.progress)
+    job.voice.progress(f"task {task.short}: opening the session")
+    listen = _listener(job.voice)
+    async with remote.connect(ticket, AwsGateway(job.aws), deadline=_RELAY_SECONDS, on_event=listen) as far:
+        delivery = await far.deliver(job.archive.content)
+        job.voice.progress(f"task {task.short}: {_listed(delivery.files, far.hello.scripts_directory)}")
+        job.voice.progress("")
+        if not job.request.pty:
+            job.interrupts.forward = _forwarder(far)
         try:
-            return await far.run(Command(request.words, request.pty), stdio)
+            return await far.run(Command(job.request.words, job.request.pty), job.stdio)
         finally:
-            interrupts.forward = None
+            job.interrupts.forward = None
 
 
-async def _watched(aws: Aws, task: TaskRef, session: Coroutine[Any, Any, int]) -> int:
-    """The session's exit code, or the reason of the task's death, whichever comes first."""
-    talking: asyncio.Task[int] = asyncio.ensure_future(session)
+async def _plugin_session(job: _Job, task: TaskRef) -> int:
+    job.voice.tell("through AWS's plugin: scripts/ is not mounted, and no exit code comes back")
+    ticket = await execute(job.aws, task, plugin.SHELL, job.patience.agent, job.voice.progress)
+    job.voice.progress("")
+    return await plugin.run(job.aws, task, ticket)
+
+
+async def _unless_it_dies(aws: Aws, task: TaskRef, session: Coroutine[Any, Any, int]) -> int:
+    talking = asyncio.ensure_future(session)
     watching = asyncio.ensure_future(lifecycle.until_dead(aws, task))
     try:
         await asyncio.wait((talking, watching), return_when=asyncio.FIRST_COMPLETED)
@@ -136,14 +150,26 @@ async def _watched(aws: Aws, task: TaskRef, session: Coroutine[Any, Any, int]) -
         await asyncio.gather(talking, watching, return_exceptions=True)
 
 
-def _forwarder(far: remote.Remote) -> Callable[[], None]:
+def _listener(voice: Voice) -> Callable[[SessionEvent], None]:
+    """Tells a person about a connection that broke, and that it is back."""
+
+    def listen(event: SessionEvent) -> None:
+        if isinstance(event, Dropped):
+            voice.tell("the connection broke; resuming it")
+        elif isinstance(event, Resumed):
+            voice.tell(f"the connection is back after {event.seconds:.1f} s; nothing was lost")
+
+    return listen
+
+
+def _forwarder(far: FarSide) -> Callable[[], None]:
     """A handler for Ctrl-C that passes it on to the running command."""
     under_way: set[asyncio.Task[None]] = set()
 
     def forward() -> None:
-        job = asyncio.ensure_future(far.signal(signal.SIGINT))
-        under_way.add(job)
-        job.add_done_callback(under_way.discard)
+        sending = asyncio.ensure_future(far.signal(signal.SIGINT))
+        under_way.add(sending)
+        sending.add_done_callback(under_way.discard)
 
     return forward
 
@@ -156,7 +182,7 @@ def _pick(tasks: Sequence[Mapping[str, Any]], owner: str, wanted: str, cluster: 
         if lifecycle.tag(task, OWNER_TAG) == owner and task["taskArn"].rpartition("/")[2].startswith(wanted)
     ]
     if len(found) == 1:
-        container = next(c["name"] for c in found[0]["overrides"]["containerOverrides"])
+        container = found[0]["overrides"]["containerOverrides"][0]["name"]
         return TaskRef(cluster, found[0]["taskArn"], container)
     running = ", ".join(task["taskArn"].rpartition("/")[2] for task in found) or "none"
     raise LaunchError(
@@ -166,5 +192,7 @@ def _pick(tasks: Sequence[Mapping[str, Any]], owner: str, wanted: str, cluster: 
     )
 
 
-def _listed(files: Sequence[str]) -> str:
-    return f"{len(files)} files: {', '.join(files)}" if files else "empty"
+def _listed(files: Sequence[str], directory: str) -> str:
+    """What was mounted, on one line; the directory itself can be listed for the rest."""
+    shown = ", ".join(files[:8]) + (", …" if len(files) > 8 else "")
+    return f"{len(files)} files in {directory}: {shown}" if files else f"nothing to mount at {directory}"
