@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import socket
 import time
 from collections.abc import Iterable, Sequence
@@ -57,8 +58,8 @@ async def _try(address: str, port: int, timeout: float) -> Attempt:
             sock.setblocking(False)
             async with asyncio.timeout(timeout):
                 await asyncio.get_running_loop().sock_connect(sock, (address, port))
-    except TimeoutError as error:
-        words = error.strerror or f"no answer within {timeout:g} s"
+    except TimeoutError:
+        words = f"no answer within {timeout:g} s"
         return Attempt(address, port, time.monotonic() - start, Fault(Cause.TCP_TIMEOUT, words))
     except OSError as error:
         foreign = family == socket.AF_INET6 and error.errno in _NO_FAMILY
@@ -68,4 +69,6 @@ async def _try(address: str, port: int, timeout: float) -> Attempt:
 
 def fault_of(error: OSError) -> Fault:
     """What the system's error number means on the way to a server; a number we do not know is 'unreachable'."""
-    return Fault(_CAUSES.get(error.errno or 0, Cause.TCP_UNREACHABLE), error.strerror or str(error))
+    # asyncio words its errors for programmers: the system's own words are the ones people search for.
+    words = os.strerror(error.errno) if error.errno else str(error)
+    return Fault(_CAUSES.get(error.errno or 0, Cause.TCP_UNREACHABLE), words)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 from toolbox.model.result import Cause
+from toolbox.net.connect import fault_of
 from toolbox.net.fault import Fault
 from toolbox.net.resolver import Resolver, Server
 
@@ -134,7 +135,7 @@ async def _ask_one(name: str, kind: _Kind, server: Server, patience: float) -> _
     except TimeoutError:
         return _Reply((), source, Fault(Cause.DNS_TIMEOUT, f"no answer from {source} within {patience:g} s"))
     except OSError as error:
-        return _Reply((), source, Fault(Cause.DNS_REFUSED, f"{source} cannot be asked: {error.strerror or error}"))
+        return _Reply((), source, Fault(Cause.DNS_REFUSED, f"{source} cannot be asked: {fault_of(error).text}"))
     except (dns.exception.DNSException, EOFError) as error:
         return _Reply((), source, Fault(Cause.DNS_SERVFAIL, f"{source} answers what cannot be read: {error}"))
     return _read(response, source)
