@@ -45,7 +45,7 @@ _TLS_WORDS: Final = {"true": "verify-full", "1": "verify-full", "on": "verify-fu
     ("false", "0", "off"), "disable"
 )
 # Variables that say together where the database is: a prefix and, for each setting, the endings in use for it.
-_PREFIXES: Final = ("PG", "POSTGRES_", "DB_", "DATABASE_")
+PREFIXES: Final = ("PG", "POSTGRES_", "DB_", "DATABASE_")
 _ENDINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "host": ("HOST", "HOSTNAME", "SERVER"),
     "port": ("PORT",),
@@ -67,6 +67,8 @@ class DsnError(ToolboxError):
     """A variable is set and does not say where the database is; the sentence names it, without its value."""
 
     def __init__(self, variable: str, what: str, next_step: str = "") -> None:
+        self.variable = variable
+        self.what = what
         super().__init__(
             f"The variable {variable} {what}.",
             cause="dsn-malformed",
@@ -118,7 +120,7 @@ def find_target(environ: Mapping[str, str], urls: Sequence[str]) -> DatabaseTarg
     for variable in urls:
         if environ.get(variable):
             return parse(environ[variable], variable)
-    for prefix in _PREFIXES:
+    for prefix in PREFIXES:
         names = _family(environ, prefix)
         if "host" in names:
             return _from_family(environ, names)

@@ -1,0 +1,217 @@
+"""Can the database be reached, logged in to and queried? One connection, read only, every phase timed."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from toolbox.model.result import Cause, Json, Phase, Result, Status
+from toolbox.model.text import printable
+from toolbox.net.fault import Fault
+from toolbox.net.reach import Reach, reach
+from toolbox.net.resolver import Resolver
+from toolbox.probes import postgres_faults
+from toolbox.probes.context import Context, not_checked, skipped
+from toolbox.probes.dsn import PREFIXES, DatabaseTarget, DsnError, Endpoint, candidates, find_target
+from toolbox.probes.hints import network_hint
+from toolbox.probes.postgres_login import Login, log_in
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+CONNECT: Final = "db.connect"
+QUERY: Final = "db.query"
+_NO_TARGET: Final = "database"
+_SQL: Final = """
+    SELECT current_setting('server_version'), pg_is_in_recovery(), current_database(), current_user,
+           pg_has_role('pg_monitor', 'member')
+"""
+# Read only, and nobody waits for us: pg_get_viewdef and the like hang behind an exclusive lock.
+_SESSION: Final = "-c default_transaction_read_only=on -c lock_timeout=2s -c statement_timeout={milliseconds}"
+_FACTS: Final = ("server_version", "in_recovery", "database", "user", "is_monitor")
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """An endpoint of the target, and how far we came on the way to it; a Unix socket needs no way."""
+
+    endpoint: Endpoint
+    reach: Reach | None
+
+    @property
+    def is_open(self) -> bool:
+        return self.reach is None or self.reach.open_address is not None
+
+    @property
+    def fault(self) -> Fault | None:
+        return self.reach.fault if self.reach else None
+
+    def facts(self) -> dict[str, Json]:
+        attempts = self.reach.attempts if self.reach else ()
+        tried: list[Json] = [
+            {
+                "address": attempt.address,
+                "seconds": round(attempt.seconds, 6),
+                "error": attempt.fault.text if attempt.fault else None,
+            }
+            for attempt in attempts
+        ]
+        known_by = self.reach.resolution.source if self.reach else None
+        return {"host": self.endpoint.host, "port": self.endpoint.port, "resolved_by": known_by, "addresses": tried}
+
+
+async def run(context: Context) -> tuple[Result, ...]:
+    """Probe the database that the environment names; `unknown` where it names none, or none that we understand."""
+    names = context.inventory.variables.database_url
+    try:
+        target = find_target(context.environ, names)
+    except DsnError as error:
+        unclear = not_checked(CONNECT, _NO_TARGET, f"the variable {error.variable} {error.what}", hint=error.next_step)
+        return unclear, skipped(QUERY, _NO_TARGET, "it is not known where the database is")
+    if target is None:
+        looked_for: list[Json] = [*names, *(f"{prefix}HOST" for prefix in PREFIXES)]
+        likely: list[Json] = [*candidates(context.environ)]
+        unclear = not_checked(
+            CONNECT,
+            _NO_TARGET,
+            "no variable says where the database is",
+            hint="Set DATABASE_URL, or name the variable in the inventory's variables.database_url.",
+            facts={"looked_for": looked_for, "candidates": likely},
+        )
+        return unclear, skipped(QUERY, _NO_TARGET, "it is not known where the database is")
+    return await probe(
+        target,
+        resolver=context.resolver,
+        connect_timeout=context.connect_timeout,
+        timeout=context.probe_timeout,
+    )
+
+
+async def probe(
+    target: DatabaseTarget, *, resolver: Resolver, connect_timeout: float, timeout: float
+) -> tuple[Result, ...]:
+    """`db.connect` and `db.query` for `target`.
+
+    Resolving and connecting take at most `connect_timeout` seconds each, the login and the query `timeout` each.
+    """
+
+    async def find_way(endpoint: Endpoint) -> _Way:
+        if endpoint.is_socket:
+            return _Way(endpoint, None)
+        return _Way(endpoint, await reach(endpoint.host, endpoint.port, resolver, timeout=connect_timeout))
+
+    ways = await asyncio.gather(*map(find_way, target.endpoints))
+    way = next((way for way in ways if way.is_open), None)
+    if way is None:
+        return _unreached(target, ways), skipped(QUERY, str(target), "the database cannot be connected to")
+    login = await _log_in(target, way, timeout)
+    connected = _connected(target, ways, way, login)
+    if login.connection is None:
+        return connected, skipped(QUERY, str(target), "the login failed")
+    try:
+        return connected, await _query(target, login.connection, timeout)
+    finally:
+        await login.connection.close()
+
+
+async def _log_in(target: DatabaseTarget, way: _Way, timeout: float) -> Login:
+    """Log in, and where the server does not admit us without TLS, find out whether it would with it."""
+    parameters = _parameters(target, way, timeout)
+    login = await log_in(parameters, timeout=timeout)
+    if login.cause is Cause.DB_NO_HBA_ENTRY and target.tls == "disable":
+        encrypted = await log_in(parameters | {"sslmode": "require"}, timeout=timeout)
+        if encrypted.connection:
+            await encrypted.connection.close()
+        if encrypted.cause not in (Cause.DB_NO_HBA_ENTRY, Cause.PROTOCOL_MISMATCH):
+            return replace(login, cause=Cause.DB_SSL_REQUIRED)
+    return login
+
+
+def _parameters(target: DatabaseTarget, way: _Way, timeout: float) -> dict[str, str | int]:
+    """What libpq is told; what the target leaves open is left to libpq."""
+    address = way.reach.open_address if way.reach else None
+    given: dict[str, str | int | None] = {
+        "host": way.endpoint.host,
+        "hostaddr": address,
+        "port": way.endpoint.port,
+        "user": target.user or None,
+        "password": target.password.reveal() if target.password else None,
+        "dbname": target.database or None,
+        "sslmode": target.tls,
+        "sslrootcert": target.root_certificate,
+        "gssencmode": "disable",
+        "application_name": "toolbox",
+        "options": _SESSION.format(milliseconds=int(timeout * 1000)),
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _unreached(target: DatabaseTarget, ways: Sequence[_Way]) -> Result:
+    """`db.connect` when no endpoint has an address that accepts: what broke on the way to the first."""
+    fault, reached = ways[0].fault, ways[0].reach
+    assert fault is not None
+    assert reached is not None
+    return _failed(CONNECT, target, ways[0].endpoint, fault.cause, fault.text, reached.phases, _hosts(ways))
+
+
+def _connected(target: DatabaseTarget, ways: Sequence[_Way], way: _Way, login: Login) -> Result:
+    """`db.connect` after a login: failed, or `warn` when another address or host is dead, or `ok`."""
+    phases = (way.reach.phases if way.reach else ()) + login.phases
+    facts = _hosts(ways)
+    if login.connection is None:
+        return _failed(CONNECT, target, way.endpoint, login.cause, login.words, phases, facts)
+    facts["encrypted"] = bool(login.connection.pgconn.ssl_in_use)
+    half = next((other for other in ways if other.fault), None)
+    if half and half.fault:
+        failed = _failed(CONNECT, target, half.endpoint, half.fault.cause, half.fault.text, phases, facts)
+        return replace(failed, status=Status.WARN, summary=postgres_faults.summary(Cause.TCP_PARTIAL))
+    return Result(CONNECT, str(target), Status.OK, "can connect to the database", None, phases, facts)
+
+
+async def _query(target: DatabaseTarget, connection: "AsyncConnection[tuple[object, ...]]", timeout: float) -> Result:
+    """`db.query`: a row that any user may read, and what it tells about the server."""
+    import psycopg
+
+    start = time.monotonic()
+    row: tuple[object, ...] | None = None
+    cause, words = None, "no row came back"
+    try:
+        async with asyncio.timeout(timeout):
+            row = await (await connection.execute(_SQL)).fetchone()
+    except TimeoutError:
+        cause, words = Cause.TCP_TIMEOUT, f"no answer to the query within {timeout:g} s"
+    except psycopg.Error as error:
+        cause, words = postgres_faults.cause_of_state(error.sqlstate, str(error)), str(error)
+    phases = (Phase("query", time.monotonic() - start),)
+    if row is None:
+        return _failed(QUERY, target, target.endpoints[0], cause, words, phases, {})
+    facts: dict[str, Json] = {
+        name: value if isinstance(value, bool) else printable(str(value))
+        for name, value in zip(_FACTS, row, strict=True)
+    }
+    return Result(QUERY, str(target), Status.OK, "can query the database", None, phases, facts)
+
+
+def _failed(
+    check: str,
+    target: DatabaseTarget,
+    endpoint: Endpoint,
+    cause: Cause | None,
+    words: str,
+    phases: tuple[Phase, ...],
+    facts: dict[str, Json],
+) -> Result:
+    """A failed check; `words` are the server's or the system's own, from which the password is taken out."""
+    secret = target.password.reveal() if target.password else ""
+    safe = printable(words.replace(secret, str(target.password)) if secret else words)
+    hint = postgres_faults.hint(cause, target.variable) or (
+        network_hint(cause, variable=target.variable, port=endpoint.port) if cause else None
+    )
+    return Result(
+        check, str(target), Status.FAIL, postgres_faults.summary(cause), cause, phases, {**facts, "error": safe}, hint
+    )
+
+
+def _hosts(ways: Sequence[_Way]) -> dict[str, Json]:
+    return {"hosts": [way.facts() for way in ways]}
