@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Final
 
 from toolbox import __version__
@@ -78,7 +79,7 @@ def _run(words: list[str]) -> int:
     )
     app.callback()(_no_options)
     asked = words[0] if words else ""
-    for module in [COMMANDS[asked]] if asked in COMMANDS else COMMANDS.values():
+    for module in [COMMANDS[asked]] if asked in COMMANDS else _present():
         import_module(f"toolbox.cli.{module}").register(app)
     try:
         code = app(words or ["--help"], prog_name="toolbox", standalone_mode=False)
@@ -88,6 +89,12 @@ def _run(words: list[str]) -> int:
         about = f"toolbox {asked} --help" if asked in COMMANDS else "toolbox --help"
         raise UsageError(error.format_message(), cause="usage", next_step=f"See '{about}'.") from error
     return code if isinstance(code, int) else 0
+
+
+def _present() -> list[str]:
+    """The modules of all commands that this installation has: the production image comes without the lab."""
+    lab_is_here = (Path(__file__).parents[1] / "lab").is_dir()
+    return [module for name, module in COMMANDS.items() if name != "lab" or lab_is_here]
 
 
 def _no_options() -> None:

@@ -126,7 +126,6 @@ def _run(wish: _Wish, progress: "Progress") -> int:
     from toolbox.launcher.plan import Clock, shown
     from toolbox.launcher.prepare import prepare
     from toolbox.launcher.shell import Request, Voice, open_shell
-    from toolbox.session.remote import Stdio
 
     book = inventory.load(wish.inventory)
     ours = {"lifetime": book.shell.lifetime_seconds, "idle": book.shell.idle_seconds}
@@ -147,7 +146,7 @@ def _run(wish: _Wish, progress: "Progress") -> int:
         keep=wish.keep,
         attach=wish.attach,
     )
-    return asyncio.run(open_shell(aws, book, request, Stdio(), Voice(progress, progress.tell)))
+    return asyncio.run(open_shell(aws, book, request, Voice(progress, progress.tell)))
 
 
 def _seconds(option: str, text: str | None) -> int | None:

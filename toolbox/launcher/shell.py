@@ -1,6 +1,7 @@
 """`toolbox shell` on one page: plan, launch, session, stop."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from toolbox.launcher.plan import OWNER_TAG, Clock, with_revision
 from toolbox.launcher.prepare import Prepared, prepare, revision
 from toolbox.session import remote
 from toolbox.session.client import Dropped, Resumed, SessionEvent
-from toolbox.session.remote import Command, FarSide, Stdio
+from toolbox.session.remote import Command, FarSide
+from toolbox.session.terminal import LocalStdio
 
 _RELAY: Final = "toolbox relay"
 _RELAY_SECONDS: Final = 20.0
@@ -54,12 +56,11 @@ class _Job:
     request: Request
     archive: Archive
     patience: Patience
-    stdio: Stdio
     voice: Voice
     interrupts: Interrupts
 
 
-async def open_shell(aws: Aws, inventory: Inventory, request: Request, stdio: Stdio, voice: Voice) -> int:
+async def open_shell(aws: Aws, inventory: Inventory, request: Request, voice: Voice) -> int:
     """Run the request; returns the exit code that the far side was seen to end with, 128 + n after our own signal.
 
     Raises a ToolboxError for everything that keeps the outcome from being observed.
@@ -72,7 +73,7 @@ async def open_shell(aws: Aws, inventory: Inventory, request: Request, stdio: St
                 plugin.program()
             archive = pack(request.scripts)
             patience = Patience(inventory.thresholds.task_running, inventory.thresholds.agent_ready)
-            job = _Job(aws, request, archive, patience, stdio, voice, interrupts)
+            job = _Job(aws, request, archive, patience, voice, interrupts)
             if request.attach is not None:
                 return await _attached(job, inventory.cluster, request.attach)
             return await _launched(job, await prepare(aws, inventory, request.clock, voice.progress))
@@ -118,7 +119,8 @@ async def _relay_session(job: _Job, task: TaskRef) -> int:
         if not job.request.pty:
             job.interrupts.forward = _forwarder(far)
         try:
-            return await far.run(Command(job.request.words, job.request.pty), job.stdio)
+            async with LocalStdio(raw=job.request.pty and os.isatty(0)) as stdio:
+                return await far.run(Command(job.request.words, job.request.pty), stdio)
         finally:
             job.interrupts.forward = None
 
