@@ -61,6 +61,11 @@ class Sender:
         return max(0, self._window - len(self._unacknowledged))
 
     @property
+    def is_new(self) -> bool:
+        """Whether nothing was sent yet."""
+        return self._next == 0
+
+    @property
     def pending(self) -> int:
         """How many messages wait for their acknowledgement."""
         return len(self._unacknowledged)
@@ -101,12 +106,16 @@ class Sender:
             sent.resends = 1
         return [sent.data for sent in self._unacknowledged.values()]
 
-    def lost(self, now: float) -> bool:
-        """Whether our patience is over: something waits, and nothing was acknowledged for so long."""
+    def waiting(self, now: float) -> float:
+        """For how long something has waited without any acknowledgement; 0 when nothing waits."""
         if not self._unacknowledged:
-            return False
+            return 0.0
         head = next(iter(self._unacknowledged.values()))
-        return now - max(head.first, self._progress) > self._patience
+        return now - max(head.first, self._progress)
+
+    def lost(self, now: float) -> bool:
+        """Whether our patience is over."""
+        return self.waiting(now) > self._patience
 
 
 class Receiver(Generic[Item]):

@@ -1,0 +1,172 @@
+"""ECS Exec on this host: the lab's agent behind a real websocket, its processes on real terminals."""
+
+import asyncio
+import fcntl
+import os
+import signal
+import sys
+import termios
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from toolbox.lab.agentsession import AgentSettings
+from toolbox.lab.execagent import ExecAgent
+from toolbox.session.client import Ticket
+
+RELAY = f"{sys.executable} -I -m toolbox.session.relay"
+
+
+class LocalProcess:
+    """A process on a terminal of this host."""
+
+    def __init__(self, process: asyncio.subprocess.Process, master: int) -> None:
+        self._process = process
+        self._master = master
+
+    @property
+    def master(self) -> int:
+        return self._master
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def wait(self) -> int:
+        code = await self._process.wait()
+        return code if code >= 0 else 128 - code
+
+    def hang_up(self) -> None:
+        """As hard as AWS's agent does it: no time to clean up."""
+        for number in (signal.SIGHUP, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+
+class LocalSpawner:
+    """The contract's Spawner without any container."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self.processes: list[LocalProcess] = []
+
+    async def spawn(self, task_id: str, container: str, argv: Sequence[str]) -> LocalProcess:
+        master, slave = os.openpty()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=slave,
+                stdout=slave,
+                stderr=slave,
+                env={**self._environment, "TERM": "xterm-256color"},
+                preexec_fn=_take_terminal,
+            )
+        except BaseException:
+            os.close(master)
+            raise
+        finally:
+            os.close(slave)
+        self.processes.append(LocalProcess(process, master))
+        return self.processes[-1]
+
+
+def _take_terminal() -> None:
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+class WebsocketChannel:
+    """A connection of the websockets server as the contract's Channel."""
+
+    def __init__(self, connection: ServerConnection) -> None:
+        self._connection = connection
+
+    async def receive(self) -> str | bytes | None:
+        try:
+            return await self._connection.recv()
+        except ConnectionClosed:
+            return None
+
+    async def send(self, message: str | bytes) -> None:
+        with suppress(ConnectionClosed):
+            await self._connection.send(message)
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+
+class AgentGateway:
+    """The AWS API that the client needs, answered by the agent itself."""
+
+    def __init__(self, agent: ExecAgent) -> None:
+        self._agent = agent
+
+    async def sign(self, url: str) -> Mapping[str, str]:
+        return {}
+
+    async def resume(self, session_id: str) -> str | None:
+        return self._agent.resume(session_id)
+
+
+@dataclass
+class ExecServer:
+    """The agent, its address, and the means to be unkind to it."""
+
+    agent: ExecAgent
+    spawner: LocalSpawner
+    gateway: AgentGateway
+    scripts: Path
+    run: Path
+    connections: list[ServerConnection] = field(default_factory=list)
+    opened: int = 0
+
+    def ticket(self, command: str = RELAY) -> Ticket:
+        return self.agent.open("task", "toolbox", command)
+
+    def cut(self) -> None:
+        """Break every websocket without a word."""
+        for connection in self.connections:
+            connection.transport.abort()
+
+
+@asynccontextmanager
+async def exec_server(directory: Path, settings: AgentSettings | None = None) -> AsyncIterator[ExecServer]:
+    """A server whose relay delivers to `directory`/scripts and keeps its clock in `directory`/run."""
+    scripts, run = directory / "scripts", directory / "run"
+    run.mkdir()
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(directory),
+        "SHELL": "/bin/bash",
+        "TOOLBOX_SCRIPTS": str(scripts),
+        "TOOLBOX_RUN": str(run),
+    }
+    spawner = LocalSpawner(environment)
+    base: list[str] = []
+    agent = ExecAgent(spawner, lambda: base[0], settings or AgentSettings())
+    server = ExecServer(agent, spawner, AgentGateway(agent), scripts, run)
+
+    async def handle(connection: ServerConnection) -> None:
+        server.connections.append(connection)
+        server.opened += 1
+        assert connection.request is not None
+        session_id = connection.request.path.rpartition("/")[2].partition("?")[0]
+        try:
+            await agent.serve(session_id, WebsocketChannel(connection))
+        finally:
+            server.connections.remove(connection)
+
+    async with serve(handle, "127.0.0.1", 0, compression=None, close_timeout=0.2) as listener:
+        port = next(iter(listener.sockets)).getsockname()[1]
+        base.append(f"ws://127.0.0.1:{port}")
+        try:
+            yield server
+        finally:
+            await agent.aclose()
+            for process in spawner.processes:
+                process.hang_up()
+                await process.wait()

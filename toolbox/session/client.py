@@ -1,0 +1,327 @@
+"""The client of the data channel: a websocket, and over it an ordered stream of bytes that survives the socket.
+
+It does what AWS's session-manager-plugin does, and beyond that notices a dead peer and acknowledges duplicates again.
+"""
+
+import asyncio
+import ipaddress
+import time
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as dial_websocket
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from toolbox.errors import SessionError, ToolboxError
+from toolbox.session import wire
+from toolbox.session.failures import SessionClosed, SessionLost, SessionRefused
+from toolbox.session.stream import Receiver, Sender
+from toolbox.session.wire import Message, OpenFrame, PayloadType, WireError
+
+_FRAME_LIMIT: Final = wire.MAX_PAYLOAD + 4096
+_TICK: Final = 0.1
+_MAX_OUTGOING: Final = 20_000
+_AHEAD: Final = 10_000
+_FIRST_DELAYS: Final = (0.2, 0.5, 1.0, 2.0)
+_RETRY_AFTER: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What ECS's ExecuteCommand gives: the way into one session. The token is a secret for a few minutes."""
+
+    session_id: str
+    stream_url: str
+    token: str = field(repr=False)
+
+
+class Gateway(Protocol):
+    """What the channel needs from the AWS API."""
+
+    async def sign(self, url: str) -> Mapping[str, str]:
+        """The SigV4 headers for the upgrade request to `url` (service `ssmmessages`); {} to dial unsigned."""
+
+    async def resume(self, session_id: str) -> str | None:
+        """A fresh token by ssm:ResumeSession; None when the session has ended. Raises ToolboxError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """The connection broke; it is being resumed."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The connection is back, after so many seconds, and nothing was lost."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """Nothing that we sent was acknowledged for so many seconds: a good moment to ask ECS about the task."""
+
+    seconds: float
+
+
+SessionEvent = Dropped | Resumed | Silent
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How patient and how fast. Seconds and bytes; the defaults are for production."""
+
+    message_bytes: int = 1024  # what AWS's clients send at most
+    window: int = 64  # messages under way: fills 3 MB/s at 20 ms round trip
+    patience: float = 30.0  # without acknowledgement or connection; the relay waits as long for us
+    silent_after: float = 3.0
+    heartbeat: float = 3.0
+    dial_timeout: float = 15.0
+    ping_every: float = 10.0
+    ping_timeout: float = 10.0
+
+
+class DataChannel:
+    """One session. `deliver` gets the far side's bytes in order, and may raise SessionError to end it."""
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        gateway: Gateway,
+        deliver: Callable[[bytes], None],
+        *,
+        on_event: Callable[[SessionEvent], None],
+        settings: Settings,
+    ) -> None:
+        self._ticket = ticket
+        self._gateway = gateway
+        self._deliver = deliver
+        self._on_event = on_event
+        self._settings = settings
+        self._client_id = str(uuid.uuid4())
+        self._sender = Sender(window=settings.window, patience=settings.patience)
+        self._receiver: Receiver[Message] = Receiver(limit=_AHEAD)
+        self._outgoing: deque[bytes] = deque()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._failure: asyncio.Future[SessionError] = asyncio.get_running_loop().create_future()
+        self._silent = False
+        self.connected_at: float | None = None
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator["DataChannel"]:
+        """Dial, and serve the channel for as long as the block lasts. Raises SessionRefused."""
+        socket = await self._first_dial()
+        task = asyncio.create_task(self._run(socket))
+        try:
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    @property
+    def failure(self) -> SessionError | None:
+        """Why the channel ended, None while it lives."""
+        return self._failure.result() if self._failure.done() else None
+
+    async def ended(self) -> SessionError:
+        """Wait for its end; returns why."""
+        return await asyncio.shield(self._failure)
+
+    def fail(self, error: SessionError) -> None:
+        """End the channel for this reason; the first one counts."""
+        if not self._failure.done():
+            self._failure.set_result(error)
+            self._room.set()
+
+    async def send(self, data: bytes) -> None:
+        """Send `data`, in pieces, when the window has room. Raises the reason once the channel has ended."""
+        size = self._settings.message_bytes
+        for start in range(0, len(data), size):
+            while not self._sender.room and not self._failure.done():
+                self._room.clear()
+                await self._room.wait()
+            if self._failure.done():
+                raise self._failure.result()
+            self._send_message(PayloadType.OUTPUT, data[start : start + size])
+
+    def _send_message(self, payload_type: PayloadType, payload: bytes) -> None:
+        self._post(
+            self._sender.send(
+                lambda number: wire.encode(Message(wire.INPUT, number, payload, payload_type)), time.monotonic()
+            )
+        )
+
+    def _post(self, data: bytes) -> None:
+        if len(self._outgoing) >= _MAX_OUTGOING:
+            raise SessionLost("The session floods us and reads nothing.")
+        self._outgoing.append(data)
+        self._wake.set()
+
+    async def _first_dial(self) -> ClientConnection:
+        """The first socket. What may be a hiccup of the network is tried again."""
+        delays = iter(_FIRST_DELAYS)
+        while True:
+            try:
+                return await self._dial(self._ticket.token)
+            except InvalidStatus as error:
+                status = error.response.status_code
+                if status < 500 or (delay := next(delays, None)) is None:
+                    raise SessionRefused(f"The session was refused with HTTP status {status}.") from error
+            except (OSError, TimeoutError, WebSocketException) as error:
+                if (delay := next(delays, None)) is None:
+                    raise SessionRefused(f"The session cannot be reached: {error or type(error).__name__}.") from error
+            await asyncio.sleep(delay)
+
+    async def _dial(self, token: str) -> ClientConnection:
+        url = self._ticket.stream_url
+        loopback = _is_loopback(url)
+        if urlsplit(url).scheme != "wss" and not loopback:
+            raise SessionRefused("The session's address is not encrypted (wss).", "Do not use this endpoint.")
+        socket = await dial_websocket(
+            url,
+            additional_headers=dict(await self._gateway.sign(url)),
+            compression=None,
+            proxy=None if loopback else True,
+            max_size=_FRAME_LIMIT,
+            open_timeout=self._settings.dial_timeout,
+            ping_interval=self._settings.ping_every,
+            ping_timeout=self._settings.ping_timeout,
+            close_timeout=1.0,
+        )
+        try:
+            await socket.send(wire.encode_open(OpenFrame(token, self._client_id, wire.CLIENT_VERSION)))
+        except BaseException:
+            await socket.close()
+            raise
+        return socket
+
+    async def _run(self, socket: ClientConnection) -> None:
+        """Serve socket after socket until the session ends."""
+        try:
+            while True:
+                reason = await self._serve(socket)
+                socket = await self._resume(reason)
+        except SessionError as error:
+            self.fail(error)
+
+    async def _serve(self, socket: ClientConnection) -> str:
+        """Use one socket until it is gone; returns why. Raises the SessionError that ends the session."""
+        self.connected_at = time.monotonic()
+        tasks = [asyncio.create_task(one) for one in (self._read(socket), self._write(socket), self._tick())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return next(iter([task.result() for task in done]))
+        finally:
+            self.connected_at = None
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await socket.close()
+
+    async def _resume(self, reason: str) -> ClientConnection:
+        """A new socket for the old session, everything unacknowledged under way again."""
+        began = time.monotonic()
+        self._on_event(Dropped(reason))
+        problem: Exception | None = None
+        try:
+            async with asyncio.timeout(self._settings.patience):
+                while True:
+                    try:
+                        token = await self._gateway.resume(self._ticket.session_id)
+                        if token is None:
+                            raise SessionLost("The connection broke, and the session is no longer there.")
+                        socket = await self._dial(token)
+                        break
+                    except SessionLost:
+                        raise
+                    except (ToolboxError, OSError, TimeoutError, WebSocketException) as error:
+                        problem = error
+                        await asyncio.sleep(_RETRY_AFTER)
+        except TimeoutError as error:
+            why = f": {problem}" if problem else ""
+            raise SessionLost(f"The connection broke and could not be resumed{why}.") from error
+        self._outgoing.clear()
+        for data in self._sender.reconnected(time.monotonic()):
+            self._post(data)
+        self._on_event(Resumed(time.monotonic() - began))
+        return socket
+
+    async def _read(self, socket: ClientConnection) -> str:
+        try:
+            while True:
+                data = await socket.recv()
+                self._receive(data if isinstance(data, bytes) else data.encode())
+        except ConnectionClosed as error:
+            return str(error)
+
+    async def _write(self, socket: ClientConnection) -> str:
+        try:
+            while True:
+                while self._outgoing:
+                    await socket.send(self._outgoing.popleft())
+                self._wake.clear()
+                await self._wake.wait()
+        except ConnectionClosed as error:
+            return str(error)
+
+    async def _tick(self) -> str:
+        while True:
+            await asyncio.sleep(_TICK)
+            now = time.monotonic()
+            if (late := self._sender.overdue(now)) is not None:
+                self._post(late)
+            waiting = self._sender.waiting(now)
+            if waiting > self._settings.silent_after and not self._silent:
+                self._on_event(Silent(waiting))
+            self._silent = waiting > self._settings.silent_after
+            if self._sender.lost(now):
+                raise SessionLost(f"The far side has not answered for {self._settings.patience:g} s.")
+
+    def _receive(self, data: bytes) -> None:
+        """Act on one message. What cannot be read is ignored and not acknowledged: the sender repeats it."""
+        try:
+            message = wire.decode(data)
+            if message.kind == wire.ACKNOWLEDGE:
+                self._sender.acknowledge(wire.acknowledged(message), time.monotonic())
+                self._room.set()
+            elif message.kind == wire.OUTPUT:
+                acknowledge, ordered = self._receiver.accept(message.sequence, message)
+                for each in ordered:
+                    self._take(each)
+                if acknowledge:
+                    self._post(wire.encode_acknowledge(message))
+            elif message.kind == wire.CHANNEL_CLOSED:
+                raise SessionClosed(wire.closed_output(message))
+        except WireError:
+            return
+
+    def _take(self, message: Message) -> None:
+        """One message of the far side, in its turn. Without a handshake the first is simply output."""
+        if message.payload_type in (PayloadType.OUTPUT, PayloadType.STDERR):
+            self._deliver(message.payload)
+        elif message.payload_type == PayloadType.HANDSHAKE_REQUEST:
+            actions = wire.requested_actions(message.payload)
+            self._send_message(PayloadType.HANDSHAKE_RESPONSE, wire.handshake_response(actions))
+            if "KMSEncryption" in actions:
+                raise SessionRefused(
+                    "The cluster encrypts its sessions with a KMS key, which this client cannot do yet.",
+                    "Use --client plugin.",
+                )
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
