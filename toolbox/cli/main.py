@@ -48,26 +48,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = words[:1] == ["--debug"] or bool(os.environ.get("TOOLBOX_DEBUG"))
     if words[:1] == ["--debug"]:
         del words[0]
+    failure: BaseException
     try:
-        return _run(words)
+        code = _run(words)
+        sys.stdout.flush()
+        return code
     except ToolboxError as error:
+        failure, code = error, error.exit_code
         _explain(error)
-        code = error.exit_code
-    except KeyboardInterrupt:
-        _complain("Interrupted.")
-        code = _INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone; what is still buffered must not raise again when the interpreter ends.
+    except (KeyboardInterrupt, BrokenPipeError) as error:
+        failure, code = error, _INTERRUPTED
+        # Whoever read our output may have gone: what is still buffered must not raise again at the interpreter's end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = _INTERRUPTED
     except Exception as error:  # noqa: BLE001  # the outermost boundary: a sentence for the person, --debug for us
+        failure, code = error, _CRASHED
         _complain(
             f"× The toolbox itself failed: {type(error).__name__}. This is a defect of ours.",
             "  → Run it again as 'toolbox --debug …' to see where, and report what it shows.",
         )
-        code = _CRASHED
     if debug:
-        traceback.print_exc()
+        traceback.print_exception(failure)
     return code
 
 
@@ -85,6 +85,8 @@ def _run(words: list[str]) -> int:
         code = app(words or ["--help"], prog_name="toolbox", standalone_mode=False)
     except typer.Abort:
         raise KeyboardInterrupt from None
+    except SystemExit:
+        raise BrokenPipeError from None  # typer's answer to one; nothing else of it exits in this mode
     except typer.TyperException as error:
         about = f"toolbox {asked} --help" if asked in COMMANDS else "toolbox --help"
         raise UsageError(error.format_message(), cause="usage", next_step=f"See '{about}'.") from error
