@@ -1,0 +1,1 @@
+"""The ECS actions, one function each: request in, answer out."""
