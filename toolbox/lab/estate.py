@@ -199,7 +199,7 @@ def _balancer(backends: Backends, plan: Blueprint, vpc_id: str, subnets: tuple[s
             healthcheck_protocol="HTTP",
             healthcheck_path=service.http.path,
             healthcheck_interval_seconds=5,
-            healthcheck_timeout_seconds=4,
+            healthcheck_timeout_seconds=2,
             healthy_threshold_count="2",
             unhealthy_threshold_count="2",
             matcher={"HttpCode": str(service.http.status)},

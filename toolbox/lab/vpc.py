@@ -46,7 +46,7 @@ class Vpc:
     """Every task's gates and names. `refresh` after a change of groups; a part's start and stop are `set_running`."""
 
     def __init__(
-        self, network: Network, targets: Mapping[str, Target], groups: Groups, *, privileged: bool, zone: str
+        self, network: Network, targets: Mapping[str, Target], groups: Groups, zone: str, *, privileged: bool
     ) -> None:
         self.network = network
         self.targets = targets

@@ -22,7 +22,9 @@ class Site:
 
     credentials_url: str
     environment: Mapping[str, str]
-    """What every container is given: region, endpoint, resolver."""
+    """What every container is given: region and endpoint."""
+    scale: float
+    """What the load balancer's interval is multiplied by: seconds must do for minutes."""
 
 
 class LabWorld:
@@ -109,7 +111,7 @@ class LabWorld:
                 port=int(group.port),
                 path=group.health_check_path or "/",
                 matcher=str(group.matcher.get("HttpCode", "200")),
-                interval=float(group.health_check_interval_seconds),
+                interval=self._site.scale * float(group.health_check_interval_seconds),
                 timeout=float(group.health_check_timeout_seconds),
                 healthy_threshold=int(group.healthy_threshold_count),
                 unhealthy_threshold=int(group.unhealthy_threshold_count),

@@ -18,6 +18,7 @@ from toolbox.lab.aws.request import Request, parse
 from toolbox.lab.aws.response import Response, Wire
 from toolbox.lab.aws.targethealth import describe_target_health
 from toolbox.lab.contract import Channel
+from toolbox.lab.ecs.errors import EcsApiError
 
 CREDENTIALS_PATH: Final = "/v1/credentials/"
 DATA_CHANNEL_PATH: Final = "/v1/data-channel/"
@@ -33,7 +34,7 @@ class EcsApi(Protocol):
     """The lab's ECS, as far as the endpoint calls it."""
 
     async def call(self, action: str, payload: dict[str, Any], principal: str) -> dict[str, Any]:
-        """The answer; raises an exception with `code`, `message` and `http_status`."""
+        """The answer; raises EcsApiError."""
 
     def target_health(self, arn: str) -> list[dict[str, Any]]:
         """DescribeTargetHealth's descriptions for a target group."""
@@ -100,6 +101,8 @@ class App:
             return await self._answer(request)
         except Fault as fault:
             return faults.answer(request.wire, fault)
+        except EcsApiError as error:
+            return faults.answer(request.wire, Fault(error.code, error.message, error.http_status))
         except Exception:  # noqa: BLE001 - the boundary: a client must get an answer, and the supervisor's log the cause
             _log.exception("%s:%s failed", request.service, request.action)
             return faults.answer(request.wire, Fault("InternalFailure", "The lab itself failed: see its log.", 500))

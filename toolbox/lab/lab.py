@@ -1,0 +1,91 @@
+"""A lab that is up, as the supervisor's orders see it: its state, and its parts stopped and started."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from toolbox.errors import LabError
+from toolbox.inventory import Inventory
+from toolbox.lab.aws.backends import ACCOUNT
+from toolbox.lab.aws.identities import Credentials, Identities
+from toolbox.lab.ecs import Ecs
+from toolbox.lab.estate import PERSON
+from toolbox.lab.place import Place
+from toolbox.lab.runtime.spec import Isolation
+from toolbox.lab.servers import Servers
+from toolbox.lab.vpc import Vpc
+
+DNS: Final = "dns"
+_SETTLED_SECONDS: Final = 30.0
+_LOOK_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """The parts that orders are about."""
+
+    place: Place
+    inventory: Inventory
+    endpoint: str
+    person: Credentials
+    servers: Servers
+    vpc: Vpc
+    ecs: Ecs
+    identities: Identities
+    isolation: Isolation
+
+    def parts(self) -> dict[str, bool]:
+        """Whether each part runs."""
+        return {**self.servers.running(), DNS: self.vpc.names_running}
+
+    async def services(self) -> dict[str, tuple[int, int]]:
+        """Each service's running and desired count, by its short name."""
+        names = [service.name for service in self.inventory.services]
+        answer = await self._call("DescribeServices", services=names)
+        return {
+            self.inventory.short(service["serviceName"]): (service["runningCount"], service["desiredCount"])
+            for service in answer["services"]
+        }
+
+    async def settle(self, progress: Callable[[str], None]) -> None:
+        """Wait until every service runs what it should; after 30 s say in `progress` which one does not."""
+        deadline = asyncio.get_running_loop().time() + _SETTLED_SECONDS
+        while waiting := [name for name, (running, desired) in (await self.services()).items() if running < desired]:
+            if asyncio.get_running_loop().time() > deadline:
+                progress(f"not running yet: {', '.join(waiting)}")
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def stop(self, part: str) -> None:
+        """Stop a part, or scale a service to nothing; raises LabError for what there is not."""
+        if part == DNS:
+            await self.vpc.stop_names()
+        elif part in self.servers.running():
+            await self.servers.stop(part)
+        else:
+            await self._scale(part, running=False)
+
+    async def start(self, part: str) -> None:
+        """Start a part again, or scale a service to what the inventory expects; raises LabError."""
+        if part == DNS:
+            await self.vpc.start_names()
+        elif part in self.servers.running():
+            await self.servers.start(part)
+        else:
+            await self._scale(part, running=True)
+
+    async def _scale(self, part: str, *, running: bool) -> None:
+        known = {self.inventory.short(service.name): service for service in self.inventory.services}
+        if part not in known:
+            raise LabError(
+                f"The lab has no part '{part}'.",
+                cause="lab-part-unknown",
+                next_step=f"Use one of: {', '.join((*self.parts(), *known))}.",
+            )
+        service = known[part]
+        await self._call("UpdateService", service=service.name, desiredCount=service.expected if running else 0)
+
+    async def _call(self, action: str, **payload: object) -> dict[str, Any]:
+        payload["cluster"] = self.inventory.cluster
+        return await self.ecs.call(action, payload, f"arn:aws:iam::{ACCOUNT}:user/{PERSON}")
