@@ -23,10 +23,10 @@ class KeyPair:
 class Authority:
     """Signs certificates below `directory`; `root` is its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, name: str = "Test Authority") -> None:
         self._directory = directory
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test Authority")])
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = _build(self._name, self._name, self._key.public_key(), -DAY, 30 * DAY, None).sign(
             self._key, hashes.SHA256()
         )
