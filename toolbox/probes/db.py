@@ -16,6 +16,7 @@ from toolbox.probes.context import Context, not_checked, skipped
 from toolbox.probes.dsn import PREFIXES, DatabaseTarget, DsnError, Endpoint, candidates, find_target
 from toolbox.probes.hints import network_hint
 from toolbox.probes.postgres_login import Login, log_in
+from toolbox.probes.postgres_tls import explain
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -27,6 +28,7 @@ _SQL: Final = """
     SELECT current_setting('server_version'), pg_is_in_recovery(), current_database(), current_user,
            pg_has_role('pg_monitor', 'member')
 """
+_VAGUE: Final = (Cause.TLS_UNTRUSTED, Cause.TLS_HANDSHAKE)
 # Read only, and nobody waits for us: pg_get_viewdef and the like hang behind an exclusive lock.
 _SESSION: Final = "-c default_transaction_read_only=on -c lock_timeout=2s -c statement_timeout={milliseconds}"
 _FACTS: Final = ("server_version", "in_recovery", "database", "user", "is_monitor")
@@ -116,8 +118,11 @@ async def probe(
 
 
 async def _log_in(target: DatabaseTarget, way: _Way, timeout: float) -> Login:
-    """Log in, and where the server does not admit us without TLS, find out whether it would with it."""
-    parameters = _parameters(target, way, timeout)
+    """Log in; where libpq's reason is vague, ask once more: would the server admit us over TLS, and what of its
+    certificate was wrong?
+    """
+    address = way.reach.open_address if way.reach else None
+    parameters = login_parameters(target, way.endpoint, address, timeout)
     login = await log_in(parameters, timeout=timeout)
     if login.cause is Cause.DB_NO_HBA_ENTRY and target.tls == "disable":
         encrypted = await log_in(parameters | {"sslmode": "require"}, timeout=timeout)
@@ -125,16 +130,23 @@ async def _log_in(target: DatabaseTarget, way: _Way, timeout: float) -> Login:
             await encrypted.connection.close()
         if encrypted.cause not in (Cause.DB_NO_HBA_ENTRY, Cause.PROTOCOL_MISMATCH):
             return replace(login, cause=Cause.DB_SSL_REQUIRED)
+    if login.cause in _VAGUE and address and target.tls in ("verify-ca", "verify-full"):
+        fault = await explain(target, way.endpoint, address, timeout=timeout)
+        return replace(login, cause=fault.cause, words=fault.text) if fault else login
     return login
 
 
-def _parameters(target: DatabaseTarget, way: _Way, timeout: float) -> dict[str, str | int]:
-    """What libpq is told; what the target leaves open is left to libpq."""
-    address = way.reach.open_address if way.reach else None
+def login_parameters(
+    target: DatabaseTarget, endpoint: Endpoint, address: str | None, timeout: float
+) -> dict[str, str | int]:
+    """What libpq is told to log in at `address` (None for a Unix socket); what the target leaves open is left to it.
+
+    The session is read only, and each of its statements ends after `timeout` seconds.
+    """
     given: dict[str, str | int | None] = {
-        "host": way.endpoint.host,
+        "host": endpoint.host,
         "hostaddr": address,
-        "port": way.endpoint.port,
+        "port": endpoint.port,
         "user": target.user or None,
         "password": target.password.reveal() if target.password else None,
         "dbname": target.database or None,

@@ -81,6 +81,8 @@ async def _poll(connection: "PGconn", steps: _Steps) -> bool:
     from psycopg.pq import ConnStatus, PollingStatus
 
     names = {ConnStatus.STARTED: "dial", ConnStatus.SSL_STARTUP: "tls", ConnStatus.AWAITING_RESPONSE: "auth"}
+    if connection.status == ConnStatus.BAD:  # a Unix socket that is not there fails at once
+        return False
     polling, before = PollingStatus.WRITING, ConnStatus.STARTED
     while polling not in (PollingStatus.OK, PollingStatus.FAILED):
         await _ready(connection.socket, writing=polling == PollingStatus.WRITING)
