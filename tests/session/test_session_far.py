@@ -13,7 +13,8 @@ import pytest
 from tests.support.execserver import ExecServer, exec_server
 from tests.support.farstdio import MemoryStdio
 from toolbox.session import remote
-from toolbox.session.remote import Command, FarSide
+from toolbox.session.remote import FarSide
+from toolbox.session.running import Command
 from toolbox.session.wire import Size
 
 
@@ -190,7 +191,7 @@ async def test_a_shell_has_the_right_size_from_the_start_and_after_a_resize(shel
 
 async def test_control_c_interrupts_and_the_shell_lives(shell: Shell) -> None:
     await shell.does("true")
-    shell.stdio.type(b"echo star''ted; sleep 100\r")
+    shell.stdio.type(b"sh -c 'echo star\"\"ted; sleep 100'\r")  # it has the terminal's foreground before it says so
     await shell.stdio.sees(b"started\r\n")
     began = time.monotonic()
     shell.stdio.type(b"\x03")
@@ -204,7 +205,8 @@ async def test_a_paste_of_64_kib_arrives_whole(shell: Shell, tmp_path: Path) -> 
     random_lines = random.Random(64)
     paste = b"".join(b"%064x\n" % random_lines.getrandbits(256) for _ in range(1009))[: 64 * 1024 - 1] + b"\n"
     await shell.does("stty -echo")
-    shell.stdio.type(f"cat >{tmp_path}/paste; sha256sum {tmp_path}/paste\r".encode())
+    shell.stdio.type(f"echo go''ing; cat >{tmp_path}/paste; sha256sum {tmp_path}/paste\r".encode())
+    await shell.stdio.sees(b"going\r\n")  # the line editor has let go of the terminal
     shell.stdio.type(paste)
     shell.stdio.type(b"\x04")
     await shell.stdio.sees(hashlib.sha256(paste).hexdigest().encode())

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from toolbox.lab.agentsession import AgentSettings
 from toolbox.lab.execagent import ExecAgent
-from toolbox.session.client import Ticket
+from toolbox.session.access import Ticket
 
 RELAY = f"{sys.executable} -I -m toolbox.session.relay"
 
@@ -104,12 +104,13 @@ class AgentGateway:
 
     def __init__(self, agent: ExecAgent) -> None:
         self._agent = agent
+        self.expired = False
 
     async def sign(self, url: str) -> Mapping[str, str]:
         return {}
 
     async def resume(self, session_id: str) -> str | None:
-        return self._agent.resume(session_id)
+        return None if self.expired else self._agent.resume(session_id)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from toolbox.lab.agentsession import AgentSession, AgentSettings, StartRefused
 from toolbox.lab.agenttext import UnclosedQuote, split_command
 from toolbox.lab.contract import Channel, PtyProcess, Spawner
 from toolbox.session import wire
-from toolbox.session.client import Ticket
+from toolbox.session.access import Ticket
 from toolbox.session.wire import WireError
 
 _ID_LETTERS: Final = string.ascii_lowercase + string.digits

@@ -8,10 +8,9 @@ import ipaddress
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
@@ -20,9 +19,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from toolbox.errors import SessionError, ToolboxError
 from toolbox.session import wire
+from toolbox.session.access import Dropped, Gateway, Resumed, SessionEvent, Settings, Silent, Ticket
 from toolbox.session.failures import SessionClosed, SessionLost, SessionRefused
 from toolbox.session.stream import Receiver, Sender
 from toolbox.session.wire import Message, OpenFrame, PayloadType, WireError
+
+__all__ = ["DataChannel", "Dropped", "Gateway", "Resumed", "SessionEvent", "Settings", "Silent", "Ticket"]
 
 _FRAME_LIMIT: Final = wire.MAX_PAYLOAD + 4096
 _TICK: Final = 0.1
@@ -30,63 +32,6 @@ _MAX_OUTGOING: Final = 20_000
 _AHEAD: Final = 10_000
 _FIRST_DELAYS: Final = (0.2, 0.5, 1.0, 2.0)
 _RETRY_AFTER: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """What ECS's ExecuteCommand gives: the way into one session. The token is a secret for a few minutes."""
-
-    session_id: str
-    stream_url: str
-    token: str = field(repr=False)
-
-
-class Gateway(Protocol):
-    """What the channel needs from the AWS API."""
-
-    async def sign(self, url: str) -> Mapping[str, str]:
-        """The SigV4 headers for the upgrade request to `url` (service `ssmmessages`); {} to dial unsigned."""
-
-    async def resume(self, session_id: str) -> str | None:
-        """A fresh token by ssm:ResumeSession; None when the session has ended. Raises ToolboxError."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """The connection broke; it is being resumed."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """The connection is back, after so many seconds, and nothing was lost."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Silent:
-    """Nothing that we sent was acknowledged for so many seconds: a good moment to ask ECS about the task."""
-
-    seconds: float
-
-
-SessionEvent = Dropped | Resumed | Silent
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How patient and how fast. Seconds and bytes; the defaults are for production."""
-
-    message_bytes: int = 1024  # what AWS's clients send at most
-    window: int = 64  # messages under way: fills 3 MB/s at 20 ms round trip
-    patience: float = 30.0  # without acknowledgement or connection; the relay waits as long for us
-    silent_after: float = 3.0
-    heartbeat: float = 3.0
-    dial_timeout: float = 15.0
-    ping_every: float = 10.0
-    ping_timeout: float = 10.0
 
 
 class DataChannel:
@@ -126,7 +71,9 @@ class DataChannel:
             yield self
         finally:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.result()
 
     @property
     def failure(self) -> SessionError | None:
@@ -144,15 +91,20 @@ class DataChannel:
             self._room.set()
 
     async def send(self, data: bytes) -> None:
-        """Send `data`, in pieces, when the window has room. Raises the reason once the channel has ended."""
+        """Send `data` when the window has room for it: all of it or, when cancelled while it waits, nothing.
+
+        Raises the reason once the channel has ended.
+        """
         size = self._settings.message_bytes
-        for start in range(0, len(data), size):
-            while not self._sender.room and not self._failure.done():
-                self._room.clear()
-                await self._room.wait()
-            if self._failure.done():
-                raise self._failure.result()
-            self._send_message(PayloadType.OUTPUT, data[start : start + size])
+        pieces = [data[start : start + size] for start in range(0, len(data), size)]
+        needed = min(len(pieces), self._settings.window)
+        while self._sender.room < needed and not self._failure.done():
+            self._room.clear()
+            await self._room.wait()
+        if self._failure.done():
+            raise self._failure.result()
+        for piece in pieces:
+            self._send_message(PayloadType.OUTPUT, piece)
 
     def _send_message(self, payload_type: PayloadType, payload: bytes) -> None:
         self._post(
@@ -213,6 +165,8 @@ class DataChannel:
                 socket = await self._resume(reason)
         except SessionError as error:
             self.fail(error)
+        finally:
+            self.fail(SessionLost("The session was given up."))
 
     async def _serve(self, socket: ClientConnection) -> str:
         """Use one socket until it is gone; returns why. Raises the SessionError that ends the session."""

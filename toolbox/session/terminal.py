@@ -173,18 +173,18 @@ class _Reader:
             data = self._read()
             if data is None:
                 return
-            self._loop.call_soon_threadsafe(_resolve, future, data)
+            with suppress(RuntimeError):  # the loop has ended while we were blocked
+                self._loop.call_soon_threadsafe(_resolve, future, data)
 
     def _read(self) -> bytes | None:
         """The next piece, b"" at the end, None when told to stop."""
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLIN)
-        poll.register(self._wakeup, select.POLLIN)
         while True:
-            ready = dict(poll.poll())
-            if self._wakeup in ready:
-                return None
             try:
+                ready, _, _ = select.select(
+                    [self._descriptor, self._wakeup], [], []
+                )  # poll(2) has no terminals on macOS
+                if self._wakeup in ready:
+                    return None
                 return os.read(self._descriptor, _READ)
             except BlockingIOError:  # whoever shares the terminal made it so, and was faster
                 continue
@@ -231,9 +231,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
         try:
             view = view[os.write(descriptor, view) :]
         except BlockingIOError:  # whoever shares the terminal made it so
-            poll = select.poll()
-            poll.register(descriptor, select.POLLOUT)
-            poll.poll()
+            select.select([], [descriptor], [])
 
 
 def _resolve(future: "asyncio.Future[Any]", result: object) -> None:
