@@ -41,21 +41,24 @@ class Lab:
 
     async def services(self) -> dict[str, tuple[int, int]]:
         """Each service's running and desired count, by its short name."""
-        names = [service.name for service in self.inventory.services]
-        answer = await self._call("DescribeServices", services=names)
         return {
             self.inventory.short(service["serviceName"]): (service["runningCount"], service["desiredCount"])
-            for service in answer["services"]
+            for service in await self._describe()
         }
 
     async def settle(self, progress: Callable[[str], None]) -> None:
-        """Wait until every service runs what it should; after 30 s say in `progress` which one does not."""
+        """Wait until every service's deployment is complete; after 30 s say in `progress` which one's is not."""
         deadline = asyncio.get_running_loop().time() + _SETTLED_SECONDS
-        while waiting := [name for name, (running, desired) in (await self.services()).items() if running < desired]:
+        while waiting := [service["serviceName"] for service in await self._describe() if not _is_settled(service)]:
             if asyncio.get_running_loop().time() > deadline:
-                progress(f"not running yet: {', '.join(waiting)}")
+                progress(f"not settled yet: {', '.join(waiting)}")
                 return
             await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _describe(self) -> list[dict[str, Any]]:
+        names = [service.name for service in self.inventory.services]
+        services: list[dict[str, Any]] = (await self._call("DescribeServices", services=names))["services"]
+        return services
 
     async def stop(self, part: str) -> None:
         """Stop a part, or scale a service to nothing; raises LabError for what there is not."""
@@ -89,3 +92,8 @@ class Lab:
     async def _call(self, action: str, **payload: object) -> dict[str, Any]:
         payload["cluster"] = self.inventory.cluster
         return await self.ecs.call(action, payload, f"arn:aws:iam::{ACCOUNT}:user/{PERSON}")
+
+
+def _is_settled(service: dict[str, Any]) -> bool:
+    states = [deployment["rolloutState"] for deployment in service["deployments"]]
+    return states == ["COMPLETED"] and service["runningCount"] == service["desiredCount"]

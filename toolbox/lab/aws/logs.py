@@ -93,7 +93,7 @@ def _matching(
     start, end = request.get("startTime", 0), request.get("endTime", float("inf"))
     matches = compile_pattern(request.get("filterPattern") or "")
 
-    def of_stream(name: str, stream: "LogStream") -> Iterable[tuple[Key, str, LogEvent]]:
+    def of_stream(name: str, stream: "LogStream") -> "Iterable[tuple[Key, str, LogEvent]]":
         found = [
             (key, name, event)
             for event in stream.events
