@@ -103,7 +103,8 @@ class Runtime:
         self.isolation = isolation
         self._directory = directory
         python = (Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve().parents[1])
-        self._visible = [str(path) for path in dict.fromkeys((*python, shims.SOURCES, *visible))]
+        # Sorted, so that a directory comes before what lies in it.
+        self._visible = sorted({str(path) for path in (*python, shims.SOURCES, *visible)})
         self._containers: dict[tuple[str, str], Container] = {}
         self._joined: dict[Joined, Container] = {}
         self._watchers: set[asyncio.Task[None]] = set()
@@ -203,7 +204,7 @@ class Runtime:
 
     def _environment(self, spec: ContainerSpec) -> dict[str, str]:
         if self.isolation is not Isolation.SHARED:
-            return dict(spec.environment)
+            return {"HOME": "/root", **spec.environment}  # runc sets it from /etc/passwd too
         scripts = self._scripts(spec)
         scripts.mkdir(parents=True, exist_ok=True)
         return {**spec.environment, "TOOLBOX_SCRIPTS": str(scripts)}

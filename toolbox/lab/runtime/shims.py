@@ -49,15 +49,12 @@ async def start(orders: Mapping[str, Any], descriptors: Sequence[int], *, output
             start_new_session=True,
         )
         theirs.close()
-        assert shim.stdin is not None
-        with suppress(BrokenPipeError, ConnectionResetError):  # it is gone: no answer says so
-            shim.stdin.write(json.dumps({"lab": os.getpid(), **orders}).encode())
-            await shim.stdin.drain()
-        shim.stdin.close()
         try:
+            await _hand_over(shim, {"lab": os.getpid(), **orders})
             await _readable(ours)
         except asyncio.CancelledError:
             send(shim, signal.SIGUSR1)
+            await shim.communicate()
             raise
         message, received, _, _ = socket.recv_fds(ours, _READ, 1)
     said = json.loads(message) if message else {}
@@ -81,6 +78,14 @@ def send(shim: Process, number: signal.Signals) -> None:
     if shim.returncode is None:
         with suppress(ProcessLookupError):
             shim.send_signal(number)
+
+
+async def _hand_over(shim: Process, orders: Mapping[str, Any]) -> None:
+    assert shim.stdin is not None
+    with suppress(BrokenPipeError, ConnectionResetError):  # it is gone: that no answer comes says so
+        shim.stdin.write(json.dumps(orders).encode())
+        await shim.stdin.drain()
+    shim.stdin.close()
 
 
 async def _readable(channel: socket.socket) -> None:
