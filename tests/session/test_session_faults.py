@@ -7,14 +7,17 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.support.execserver import RELAY, ExecServer, exec_server
 from tests.support.farstdio import MemoryStdio
 from tests.support.nearside import near_side
+from tests.support.passage import passage
 from tests.support.waiting import until
 from toolbox.errors import SessionError
 from toolbox.lab.agentsession import AgentSettings
@@ -101,6 +104,24 @@ async def test_a_cut_while_nothing_happens_is_resumed(tmp_path: Path) -> None:
         stdio = MemoryStdio()
         assert await far.run(Command(("echo back",), False), stdio) == 0
         assert stdio.out == b"back\n"
+
+
+async def test_a_connection_that_freezes_is_noticed_and_resumed(tmp_path: Path) -> None:
+    """A laptop that slept, a firewall that forgot us: no packet says that the connection is dead."""
+    events: list[SessionEvent] = []
+    settings = Settings(ping_every=0.2, ping_timeout=0.3)
+    async with exec_server(tmp_path) as server:
+        ticket = server.ticket()
+        async with passage(urlsplit(ticket.stream_url).port or 0) as way:
+            url = urlsplit(ticket.stream_url)._replace(netloc=f"127.0.0.1:{way.port}").geturl()
+            async with remote.connect(
+                replace(ticket, stream_url=url), server.gateway, deadline=10, on_event=events.append, settings=settings
+            ) as far:
+                way.freeze()
+                stdio = MemoryStdio(b"still there")
+                assert await far.run(Command(("cat",), False), stdio) == 0
+                assert stdio.out == b"still there"
+    assert [type(event) for event in events if not isinstance(event, Silent)] == [Dropped, Resumed]
 
 
 async def test_a_session_that_is_gone_after_a_cut_is_lost(tmp_path: Path) -> None:

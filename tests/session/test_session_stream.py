@@ -173,3 +173,21 @@ def test_the_timeout_as_the_agent_computes_it() -> None:
     round_trip.observe(0.02)
     # VAR = 0.25 * |0.1 - 0.02| = 0.02; RTT = 0.875 * 0.1 + 0.125 * 0.02 = 0.09; RTO = 0.09 + 4 * 0.02
     assert round_trip.timeout == pytest.approx(0.17)
+
+
+def test_a_peer_that_never_acknowledges_duplicates_is_believed_at_last() -> None:
+    """AWS's plugin took message 0, and its acknowledgement was lost with the socket."""
+    sender = Sender(window=2, patience=PATIENCE)
+    sender.send(lambda number: b"0", 0.0)
+    sender.reconnected(1.0)
+    sender.send(lambda number: b"1", 1.1)
+    sender.acknowledge(1, 1.2)
+    sender.forget_ignored()
+    assert sender.pending == 1  # one copy may have fallen into the plugin's gap at its start
+    assert sender.overdue(2.0) == b"0"
+    sender.forget_ignored()
+    assert sender.pending == 1  # nothing that came after that copy was acknowledged
+    sender.send(lambda number: b"2", 2.1)
+    sender.acknowledge(2, 2.2)
+    sender.forget_ignored()
+    assert sender.pending == 0

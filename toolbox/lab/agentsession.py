@@ -38,7 +38,11 @@ class AgentSettings:
 
 
 class StartRefused(Exception):
-    """The command does not start; the text is the agent's."""
+    """The command does not start; `output` is what channel_closed says then, in the agent's words."""
+
+    def __init__(self, output: str) -> None:
+        super().__init__(output)
+        self.output = output
 
 
 class AgentSession:
@@ -71,9 +75,9 @@ class AgentSession:
     async def serve(self, channel: Channel) -> None:
         """Use `channel`, which was opened with the right token, until its peer has gone."""
         previous, self._channel = self._channel, channel
-        if previous is not None:
-            await previous.close()
         self._attached.set()
+        if previous is not None:
+            self._jobs.append(asyncio.create_task(previous.close()))  # its peer may be long gone
         if not self._jobs and not self._silent:
             self._jobs = [asyncio.create_task(job) for job in (self._live(), self._type(), self._repeat())]
         for data in self._sender.reconnected(time.monotonic()):
@@ -109,9 +113,9 @@ class AgentSession:
             await self._pump(self._process)
             await self._process.wait()
         except StartRefused as error:
-            output = _banner(f"Unable to start command: {error}")
+            output = error.output
         except TimeoutError:
-            output = _banner("Handshake timed out. Please ensure that you have the latest version of the plugin.")
+            output = banner("Handshake timed out. Please ensure that you have the latest version of the plugin.")
         finally:
             self._release()
         await self._close(output)
@@ -121,7 +125,7 @@ class AgentSession:
         await self._send(PayloadType.HANDSHAKE_REQUEST, wire.handshake_request(_VERSION, _SESSION_TYPE))
         async with asyncio.timeout(self._settings.answer_within):
             if not await self._answered:
-                raise StartRefused("the client refused the handshake")
+                raise StartRefused(banner("Handshake with the client failed."))
         await self._send(PayloadType.HANDSHAKE_COMPLETE, wire.handshake_complete(time.monotonic_ns() - began))
 
     async def _pump(self, process: PtyProcess) -> None:
@@ -183,6 +187,7 @@ class AgentSession:
             message = wire.decode(data)
             if message.kind == wire.ACKNOWLEDGE:
                 self._sender.acknowledge(wire.acknowledged(message), time.monotonic())
+                self._sender.forget_ignored()
                 self._acknowledged.set()
             elif message.kind == wire.INPUT:
                 await self._accept(message)
@@ -237,7 +242,7 @@ class AgentSession:
             os.close(process.master)
 
 
-def _banner(text: str) -> str:
+def banner(text: str) -> str:
     """A failure, as the agent words it in channel_closed."""
     return f"\n----------ERROR-------\n{text}\n\n"
 

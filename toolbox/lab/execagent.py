@@ -6,7 +6,7 @@ import string
 from collections.abc import Callable, Coroutine
 from typing import Final
 
-from toolbox.lab.agentsession import AgentSession, AgentSettings, StartRefused
+from toolbox.lab.agentsession import AgentSession, AgentSettings, StartRefused, banner
 from toolbox.lab.agenttext import UnclosedQuote, split_command
 from toolbox.lab.contract import Channel, PtyProcess, Spawner
 from toolbox.session import wire
@@ -106,12 +106,16 @@ class ExecAgent:
         try:
             words = split_command(command)
         except UnclosedQuote as error:
-            raise StartRefused(f"Failed to parse commands input: {error}") from error
+            raise _unable(f"Failed to parse commands input: {error}") from error
         if not words:
             raise StartRefused("Commands cannot be empty for session type InteractiveCommands")
         try:
             return await self._spawner.spawn(task_id, container, words)
         except FileNotFoundError as error:
-            raise StartRefused(
-                f'Failed to start pty: exec: "{words[0]}": executable file not found in $PATH'
-            ) from error
+            raise _unable(f'Failed to start pty: exec: "{words[0]}": executable file not found in $PATH') from error
+        except OSError as error:
+            raise _unable(f"Failed to start pty: {error}") from error
+
+
+def _unable(why: str) -> StartRefused:
+    return StartRefused(banner(f"Unable to start command: {why}"))

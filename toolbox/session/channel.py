@@ -25,6 +25,7 @@ class Channel:
         self._granted = asyncio.Event()
         self._owed = CREDIT  # what the far side may still send
         self._taken = 0
+        self._over = False
 
     def arrived(self, frame: Frame) -> None:
         """Keep `frame` for `output`; raises FrameError when it was not granted."""
@@ -32,9 +33,12 @@ class Channel:
             self._credit = min(CREDIT, self._credit + frames.decode_credit(frame.payload))
             self._granted.set()
             return
+        if self._over or (frame.kind in _DATA and not frame.payload):
+            raise FrameError(f"{frame.kind.name} out of place")
         self._owed -= len(frame.payload) if frame.kind in _DATA else 0
         if self._owed < 0:
             raise FrameError("more output than was granted")
+        self._over = frame.kind not in _DATA
         self._inbox.put_nowait(frame)
 
     def ended(self, error: SessionError) -> None:

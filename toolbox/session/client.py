@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from toolbox.errors import SessionError, ToolboxError
 from toolbox.session import wire
 from toolbox.session.access import Dropped, Gateway, Resumed, SessionEvent, Settings, Silent, Ticket
-from toolbox.session.failures import SessionClosed, SessionLost, SessionRefused
+from toolbox.session.failures import SessionClosed, SessionLost, SessionRefused, safe
 from toolbox.session.stream import Receiver, Sender
 from toolbox.session.wire import Message, OpenFrame, PayloadType, WireError
 
@@ -60,6 +60,7 @@ class DataChannel:
         self._room.set()
         self._failure: asyncio.Future[SessionError] = asyncio.get_running_loop().create_future()
         self._silent = False
+        self._shaken = False
         self.connected_at: float | None = None
 
     @asynccontextmanager
@@ -131,7 +132,8 @@ class DataChannel:
                     raise SessionRefused(f"The session was refused with HTTP status {status}.") from error
             except (OSError, TimeoutError, WebSocketException) as error:
                 if (delay := next(delays, None)) is None:
-                    raise SessionRefused(f"The session cannot be reached: {error or type(error).__name__}.") from error
+                    why = safe(str(error).encode()) or type(error).__name__
+                    raise SessionRefused(f"The session cannot be reached: {why}.") from error
             await asyncio.sleep(delay)
 
     async def _dial(self, token: str) -> ClientConnection:
@@ -202,7 +204,7 @@ class DataChannel:
                         problem = error
                         await asyncio.sleep(_RETRY_AFTER)
         except TimeoutError as error:
-            why = f": {problem}" if problem else ""
+            why = f": {safe(str(problem).encode())}" if problem else ""
             raise SessionLost(f"The connection broke and could not be resumed{why}.") from error
         self._outgoing.clear()
         for data in self._sender.reconnected(time.monotonic()):
@@ -216,7 +218,7 @@ class DataChannel:
                 data = await socket.recv()
                 self._receive(data if isinstance(data, bytes) else data.encode())
         except ConnectionClosed as error:
-            return str(error)
+            return safe(str(error).encode())
 
     async def _write(self, socket: ClientConnection) -> str:
         try:
@@ -226,7 +228,7 @@ class DataChannel:
                 self._wake.clear()
                 await self._wake.wait()
         except ConnectionClosed as error:
-            return str(error)
+            return safe(str(error).encode())
 
     async def _tick(self) -> str:
         while True:
@@ -263,7 +265,8 @@ class DataChannel:
         """One message of the far side, in its turn. Without a handshake the first is simply output."""
         if message.payload_type in (PayloadType.OUTPUT, PayloadType.STDERR):
             self._deliver(message.payload)
-        elif message.payload_type == PayloadType.HANDSHAKE_REQUEST:
+        elif message.payload_type == PayloadType.HANDSHAKE_REQUEST and not self._shaken:
+            self._shaken = True
             actions = wire.requested_actions(message.payload)
             self._send_message(PayloadType.HANDSHAKE_RESPONSE, wire.handshake_response(actions))
             if "KMSEncryption" in actions:

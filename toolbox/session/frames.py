@@ -92,10 +92,14 @@ def split(channel: int, kind: Kind, data: bytes | bytearray) -> Iterator[Frame]:
 
 
 def opening(channel: int, fields: dict[str, object]) -> Iterator[Frame]:
-    """The frames that open `channel`, however long `fields` are."""
+    """The frames that open `channel`; raises SessionError when `fields` are longer than any command can be."""
     data = encode_json(fields)
     if len(data) > MAX_OPENING:
-        raise FrameError(f"an order of {len(data)} bytes")
+        raise SessionError(
+            f"The command is too long: {len(data)} bytes, and {MAX_OPENING} is the most.",
+            cause="command-too-long",
+            next_step="Send it as a script on stdin.",
+        )
     *beginnings, last = split(channel, Kind.PREPARE, data)
     yield from beginnings
     yield last._replace(kind=Kind.OPEN)

@@ -11,7 +11,6 @@ import signal
 import sys
 import termios
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -23,6 +22,7 @@ from toolbox.session.farside.clock import Clock
 from toolbox.session.farside.command import CommandChannel, Emit
 from toolbox.session.farside.delivery import DeliveryChannel
 from toolbox.session.farside.guard import Guard
+from toolbox.session.farside.outbox import Outbox
 from toolbox.session.frames import Decoder, Frame, FrameError, Kind
 
 DEFAULT_SILENCE: Final = 30.0
@@ -50,34 +50,6 @@ class _Channel(Protocol):
     def exited(self, status: int) -> None: ...
     def settle(self) -> None: ...
     def close(self) -> None: ...
-
-
-class Outbox:
-    """Frames on their way into the terminal, in order."""
-
-    def __init__(self, terminal: int) -> None:
-        self._terminal = terminal
-        self._queue: deque[bytes] = deque()
-        self.queued = 0
-
-    def put(self, data: bytes) -> None:
-        """Send `data` after what is there."""
-        self._queue.append(data)
-        self.queued += len(data)
-
-    def flush(self) -> None:
-        """Write what the terminal takes now."""
-        while self._queue:
-            data = self._queue[0]
-            try:
-                written = os.write(self._terminal, data)
-            except BlockingIOError:
-                return
-            self.queued -= written
-            if written < len(data):
-                self._queue[0] = data[written:]
-            else:
-                self._queue.popleft()
 
 
 class Relay:

@@ -14,6 +14,7 @@ Item = TypeVar("Item")
 _GRANULARITY: Final = 0.01
 _MAX_TIMEOUT: Final = 1.0
 _BACK_OFF_LIMIT: Final = 5.0
+_SURELY_SEEN: Final = 2
 
 
 class RoundTrip:
@@ -36,6 +37,7 @@ class _Sent:
     data: bytes
     first: float
     last: float
+    turn: int  # when it was last put on the current socket
     resends: int = 0
 
 
@@ -54,6 +56,8 @@ class Sender:
         self._round_trip = RoundTrip()
         self._next = 0
         self._progress = 0.0
+        self._turn = 0
+        self._latest_seen = 0
 
     @property
     def room(self) -> int:
@@ -73,7 +77,8 @@ class Sender:
     def send(self, encode: Callable[[int], bytes], now: float) -> bytes:
         """The next message, listed as under way: `encode` gets its number. The caller sees to it that there is room."""
         data = encode(self._next)
-        self._unacknowledged[self._next] = _Sent(data, now, now)
+        self._turn += 1
+        self._unacknowledged[self._next] = _Sent(data, now, now, self._turn)
         self._next += 1
         return data
 
@@ -83,6 +88,7 @@ class Sender:
         if sent is None:
             return False
         self._progress = now
+        self._latest_seen = max(self._latest_seen, sent.turn)
         if not sent.resends:  # which of several copies was acknowledged cannot be told (Karn's rule)
             self._round_trip.observe(now - sent.first)
         return True
@@ -95,14 +101,29 @@ class Sender:
         wait = min(_BACK_OFF_LIMIT, self._round_trip.timeout * 2 ** min(head.resends, 10))
         if now - head.last < wait:
             return None
-        head.last = now
+        self._turn += 1
+        head.last, head.turn = now, self._turn
         head.resends += 1
         return head.data
+
+    def forget_ignored(self) -> None:
+        """Forget a head that the peer must have taken: for AWS's plugin, which does not acknowledge duplicates.
+
+        A socket keeps order. If something put on it after the head's latest copy was acknowledged, that copy was read;
+        read twice and not acknowledged, it was a duplicate. (Once may be the plugin's gap at its start.)
+        """
+        while self._unacknowledged:
+            number, head = next(iter(self._unacknowledged.items()))
+            if head.resends < _SURELY_SEEN or head.turn >= self._latest_seen:
+                return
+            del self._unacknowledged[number]
 
     def reconnected(self, now: float) -> list[bytes]:
         """Everything unacknowledged, in order, for a new socket. Patience starts anew."""
         for sent in self._unacknowledged.values():
+            self._turn += 1
             sent.first = sent.last = now
+            sent.turn = self._turn
             sent.resends = 1
         return [sent.data for sent in self._unacknowledged.values()]
 

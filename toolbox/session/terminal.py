@@ -33,15 +33,15 @@ _ENTER_FULL_SCREEN: Final = b"\x1b[?1049h"
 class LocalStdio:
     """The standard streams as `FarSide.run` wants them; `async with`, in the main thread.
 
-    `raw`: make the terminal on stdin raw for as long as the block lasts, and watch for tilde escapes. Its settings are
-    restored byte for byte on every way out. `read` raises SessionLeft at `~.`.
+    `raw`: make the terminal on stdin, if it is one, raw for as long as the block lasts, and watch for tilde escapes.
+    Its settings are restored byte for byte on every way out. `read` raises SessionLeft at `~.`.
     """
 
     def __init__(self, *, raw: bool, stdin: int = 0, stdout: int = 1, stderr: int = 2) -> None:
         self._stdin = stdin
         self._stdout = stdout
         self._stderr = stderr
-        self._raw = raw
+        self._raw = raw and os.isatty(stdin)
         self._saved: list[Any] | None = None
         self._escapes = Escapes()
         self._ready: list[bytes | Escape] = []

@@ -20,6 +20,7 @@ class Guard:
         reading, self._pipe = os.pipe()
         if os.fork() == 0:
             try:
+                os.close(self._pipe)
                 _detach(reading)
                 _watch(reading)
             finally:
@@ -51,7 +52,7 @@ def _detach(keep: int) -> None:
     for descriptor in range(3):
         os.dup2(nothing, descriptor)
     os.closerange(3, keep)
-    os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX") if keep > 1 << 16 else keep + 64)
+    os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))  # whatever the agent may have left open
 
 
 def _watch(pipe: int) -> None:
