@@ -40,7 +40,7 @@ class Request:
             case Wire.QUERY | Wire.EC2:
                 return {key: values[-1] for key, values in parse_qs(self.body.decode(errors="replace")).items()}
             case Wire.CBOR:
-                return cbor.decode(self.body) if self.body else {}
+                return _cbor_map(self.body)
             case _:
                 return _json_object(self.body)
 
@@ -71,4 +71,14 @@ def _json_object(body: bytes) -> dict[str, Any]:
         raise Fault("SerializationException", f"The request body is not JSON: {error}", 400) from error
     if not isinstance(document, dict):
         raise Fault("SerializationException", "The request body is not a JSON object", 400)
+    return document
+
+
+def _cbor_map(body: bytes) -> dict[str, Any]:
+    try:
+        document = cbor.decode(body) if body else {}
+    except cbor.Malformed as error:
+        raise Fault("SerializationException", f"The request body is not CBOR: {error}", 400) from error
+    if not isinstance(document, dict):
+        raise Fault("SerializationException", "The request body is not a CBOR map", 400)
     return document
