@@ -5,9 +5,11 @@ import contextlib
 import os
 import signal
 import struct
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -25,7 +27,7 @@ from toolbox.model.result import Cause, Result, Status
 from toolbox.net.resolver import Resolver, Server
 from toolbox.probes import db
 from toolbox.probes.context import Context
-from toolbox.probes.dsn import parse
+from toolbox.probes.dsn import DatabaseTarget, Endpoint, parse
 from toolbox.probes.postgres_login import log_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -283,7 +285,7 @@ async def test_a_server_that_accepts_and_then_says_nothing(tmp_path: Path) -> No
         os.kill(server.pid, signal.SIGSTOP)
         results = await run(server.dsn(Role.APP, query="sslmode=disable"), timeout=0.3)
         os.kill(server.pid, signal.SIGCONT)
-    assert_failed(results, Cause.TCP_TIMEOUT)
+    assert_failed(results, Cause.DB_SLOW)
     assert results[0].phases[-1].name == "auth"
 
 
@@ -378,6 +380,72 @@ async def test_garbage_is_a_failure_within_its_time(reply: bytes) -> None:
     assert connect.status is Status.FAIL
 
 
+@contextlib.asynccontextmanager
+async def pooler(server: Postgres) -> AsyncIterator[int]:
+    """Passes logins on to `server`, but declines those that bring options, as PgBouncer does."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        length = await reader.read(4)
+        if not length:  # the probe's first look
+            writer.close()
+            return
+        startup = length + await reader.readexactly(int.from_bytes(length) - 4)
+        if b"\0options\0" in startup:
+            writer.write(error_response(b"unsupported startup parameter: options"))
+            await writer.drain()
+            writer.close()
+            return
+        behind, beyond = await asyncio.open_connection("127.0.0.1", server.settings.port)
+        beyond.write(startup)
+        await asyncio.gather(pipe(reader, beyond), pipe(behind, writer))
+
+    async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await source.read(65536):
+                sink.write(data)
+                await sink.drain()
+        sink.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listener:
+        yield listener.sockets[0].getsockname()[1]
+
+
+async def test_a_pooler_that_declines_options_is_used_without_them(server: Postgres) -> None:
+    async with pooler(server) as port:
+        results = await run(server.dsn(Role.APP, port=port, query="sslmode=disable"))
+    assert [result.status for result in results] == [Status.OK, Status.OK]
+
+
+def no_rows() -> bytes:
+    """A server that lets everybody in and answers every query with nothing: AuthenticationOk, ready, complete."""
+    ready = b"Z\0\0\0\5I"
+    return b"R\0\0\0\10\0\0\0\0" + ready + b"T\0\0\0\6\0\0" + b"C\0\0\0\15SELECT 0\0" + ready
+
+
+async def test_an_answer_that_was_not_asked_for_is_no_database(server: Postgres) -> None:
+    target = parse("postgresql://me@127.0.0.1/app?sslmode=disable", "X")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4096)
+        reply = no_rows()
+        login = reply.index(b"T\0\0\0\6")
+        writer.write(reply[:login])
+        await reader.read(4096)
+        writer.write(reply[login:])
+        await reader.read()
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listener:
+        endpoint = Endpoint("127.0.0.1", listener.sockets[0].getsockname()[1])
+        login = await log_in(db.login_parameters(target, endpoint, "127.0.0.1", 2), timeout=2)
+        assert login.connection is not None
+        result = await db.query(target, login.connection, 2)
+        await login.connection.close()
+    assert (result.status, result.cause) == (Status.FAIL, Cause.PROTOCOL_MISMATCH)
+
+
 # The environment
 
 
@@ -410,3 +478,36 @@ async def test_families_reach_the_database(server: Postgres) -> None:
         "DB_NAME": "tracker",
     }
     assert [result.status for result in await db.run(context(environ))] == [Status.OK, Status.OK]
+
+
+# The query
+
+
+async def logged_in(server: Postgres, timeout: float) -> tuple[DatabaseTarget, psycopg.AsyncConnection[Any]]:
+    target = parse(server.dsn(Role.APP), "DATABASE_URL")
+    login = await log_in(db.login_parameters(target, target.endpoints[0], "127.0.0.1", timeout), timeout=2)
+    assert login.connection is not None
+    return target, login.connection
+
+
+async def test_a_backend_that_hangs_ends_the_query_in_time(server: Postgres) -> None:
+    target, connection = await logged_in(server, 0.3)
+    backend = connection.info.backend_pid
+    os.kill(backend, signal.SIGSTOP)
+    start = time.monotonic()
+    try:
+        result = await db.query(target, connection, timeout=0.3)
+    finally:
+        os.kill(backend, signal.SIGCONT)
+        await connection.close()
+    assert (result.status, result.cause) == (Status.FAIL, Cause.DB_SLOW)
+    assert time.monotonic() - start < 2
+
+
+async def test_a_session_that_an_administrator_ends(server: Postgres) -> None:
+    target, connection = await logged_in(server, 2)
+    with psycopg.connect(server.dsn(Role.SUPERUSER), autocommit=True) as superuser:
+        superuser.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])
+    result = await db.query(target, connection, timeout=2)
+    assert (result.status, result.cause) == (Status.FAIL, Cause.DB_SHUTTING_DOWN)
+    assert result.hint

@@ -1,4 +1,4 @@
-"""Can the database be reached, logged in to and queried? One connection, read only, every phase timed."""
+"""Can the database be reached, logged in to and queried? One session, read only, every phase timed."""
 
 import asyncio
 import time
@@ -16,6 +16,7 @@ from toolbox.probes.context import Context, not_checked, skipped
 from toolbox.probes.dsn import PREFIXES, DatabaseTarget, DsnError, Endpoint, candidates, find_target
 from toolbox.probes.hints import network_hint
 from toolbox.probes.postgres_login import Login, log_in
+from toolbox.probes.postgres_query import QueryFault, Row, rows
 from toolbox.probes.postgres_tls import explain
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _SQL: Final = """
     SELECT current_setting('server_version'), pg_is_in_recovery(), current_database(), current_user,
            pg_has_role('pg_monitor', 'member')
 """
+_GRACE_SECONDS: Final = 0.5  # for the server to end a statement by itself
 _VAGUE: Final = (Cause.TLS_UNTRUSTED, Cause.TLS_HANDSHAKE)
 # Read only, and nobody waits for us: pg_get_viewdef and the like hang behind an exclusive lock.
 _SESSION: Final = "-c default_transaction_read_only=on -c lock_timeout=2s -c statement_timeout={milliseconds}"
@@ -112,18 +114,21 @@ async def probe(
     if login.connection is None:
         return connected, skipped(QUERY, str(target), "the login failed")
     try:
-        return connected, await _query(target, login.connection, timeout)
+        return connected, await query(target, login.connection, timeout)
     finally:
         await login.connection.close()
 
 
 async def _log_in(target: DatabaseTarget, way: _Way, timeout: float) -> Login:
-    """Log in; where libpq's reason is vague, ask once more: would the server admit us over TLS, and what of its
-    certificate was wrong?
+    """Log in. A second try follows only where it tells more: without what a pooler declines, with TLS where it may be
+    wanted, and by a handshake of our own where libpq does not say what was wrong with a certificate.
     """
     address = way.reach.open_address if way.reach else None
     parameters = login_parameters(target, way.endpoint, address, timeout)
     login = await log_in(parameters, timeout=timeout)
+    if postgres_faults.declines_options(login.words):
+        del parameters["options"]
+        login = await log_in(parameters, timeout=timeout)
     if login.cause is Cause.DB_NO_HBA_ENTRY and target.tls == "disable":
         encrypted = await log_in(parameters | {"sslmode": "require"}, timeout=timeout)
         if encrypted.connection:
@@ -177,30 +182,24 @@ def _connected(target: DatabaseTarget, ways: Sequence[_Way], way: _Way, login: L
     half = next((other for other in ways if other.fault), None)
     if half and half.fault:
         failed = _failed(CONNECT, target, half.endpoint, half.fault.cause, half.fault.text, phases, facts)
-        return replace(failed, status=Status.WARN, summary=postgres_faults.summary(Cause.TCP_PARTIAL))
+        return replace(
+            failed, status=Status.WARN, summary="can connect to the database, but not at all of its addresses"
+        )
     return Result(CONNECT, str(target), Status.OK, "can connect to the database", None, phases, facts)
 
 
-async def _query(target: DatabaseTarget, connection: "AsyncConnection[tuple[object, ...]]", timeout: float) -> Result:
+async def query(target: DatabaseTarget, connection: "AsyncConnection[Row]", timeout: float) -> Result:
     """`db.query`: a row that any user may read, and what it tells about the server."""
-    import psycopg
-
     start = time.monotonic()
-    row: tuple[object, ...] | None = None
-    cause, words = None, "no row came back"
-    try:
-        async with asyncio.timeout(timeout):
-            row = await (await connection.execute(_SQL)).fetchone()
-    except TimeoutError:
-        cause, words = Cause.TCP_TIMEOUT, f"no answer to the query within {timeout:g} s"
-    except psycopg.Error as error:
-        cause, words = postgres_faults.cause_of_state(error.sqlstate, str(error)), str(error)
+    answer = await rows(connection, _SQL, timeout=timeout + _GRACE_SECONDS)
     phases = (Phase("query", time.monotonic() - start),)
-    if row is None:
-        return _failed(QUERY, target, target.endpoints[0], cause, words, phases, {})
+    if not isinstance(answer, QueryFault) and [len(row) for row in answer] != [len(_FACTS)]:
+        answer = QueryFault(Cause.PROTOCOL_MISMATCH, "the answer is not the row that was asked for")
+    if isinstance(answer, QueryFault):
+        return _failed(QUERY, target, target.endpoints[0], answer.cause, answer.words, phases, {})
     facts: dict[str, Json] = {
         name: value if isinstance(value, bool) else printable(str(value))
-        for name, value in zip(_FACTS, row, strict=True)
+        for name, value in zip(_FACTS, answer[0], strict=True)
     }
     return Result(QUERY, str(target), Status.OK, "can query the database", None, phases, facts)
 
@@ -220,9 +219,8 @@ def _failed(
     hint = postgres_faults.hint(cause, target.variable) or (
         network_hint(cause, variable=target.variable, port=endpoint.port) if cause else None
     )
-    return Result(
-        check, str(target), Status.FAIL, postgres_faults.summary(cause), cause, phases, {**facts, "error": safe}, hint
-    )
+    summary = postgres_faults.summary(cause) or f"cannot {'connect to' if check == CONNECT else 'query'} the database"
+    return Result(check, str(target), Status.FAIL, summary, cause, phases, {**facts, "error": safe}, hint)
 
 
 def _hosts(ways: Sequence[_Way]) -> dict[str, Json]:

@@ -40,6 +40,7 @@ _SUMMARIES: Final = {
     Cause.DB_TOO_MANY_CONNECTIONS: "the database has no connection left",
     Cause.DB_STARTING_UP: "the database is starting up",
     Cause.DB_SHUTTING_DOWN: "the database is shutting down",
+    Cause.DB_SLOW: "the database accepts connections, but does not answer in time",
     Cause.PERMISSION_DENIED: "the database does not let this user in",
     Cause.PROTOCOL_MISMATCH: "the other side does not speak what was expected",
     Cause.DNS_NXDOMAIN: "the database's name does not exist",
@@ -51,7 +52,6 @@ _SUMMARIES: Final = {
     Cause.TCP_TIMEOUT: "the database does not answer",
     Cause.TCP_UNREACHABLE: "there is no way to the database",
     Cause.TCP_RESET: "the connection to the database was cut",
-    Cause.TCP_PARTIAL: "the database can be connected to, but not at all of its addresses",
 }
 
 _HINTS: Final = {
@@ -65,6 +65,7 @@ _HINTS: Final = {
     Cause.DB_TOO_MANY_CONNECTIONS: "Find out which service holds the connections; restarting that one frees them.",
     Cause.DB_STARTING_UP: "Wait a minute and try again; look for a restart or a failover in the database's events.",
     Cause.DB_SHUTTING_DOWN: "Look for a restart, a failover or maintenance in the database's events.",
+    Cause.DB_SLOW: "Look at the database's load, its locks and its log: it is there, but does not get to answering.",
     Cause.PERMISSION_DENIED: "Check the rights of the user in {variable}: LOGIN, and CONNECT on the database.",
 }
 
@@ -74,9 +75,15 @@ def cause_of(words: str) -> Cause | None:
     return next((cause for pattern, cause in _WORDS if pattern.search(words)), None)
 
 
+def declines_options(words: str) -> bool:
+    """Whether a pooler declined the login only for the settings in its `options` (PgBouncer, RDS Proxy)."""
+    return re.search(r"unsupported startup parameter|support command-line options", words) is not None
+
+
 # PostgreSQL, appendix A
 _STATES: Final = {
     "42501": Cause.PERMISSION_DENIED,
+    "57014": Cause.DB_SLOW,
     "57P01": Cause.DB_SHUTTING_DOWN,
     "57P02": Cause.DB_SHUTTING_DOWN,
     "57P03": Cause.DB_STARTING_UP,
@@ -88,11 +95,11 @@ def cause_of_state(state: str | None, words: str) -> Cause | None:
     return _STATES.get(state) if state else cause_of(words)
 
 
-def summary(cause: Cause | None) -> str:
-    """What happened, without the details."""
+def summary(cause: Cause | None) -> str | None:
+    """What happened, without the details; None for a cause that says nothing about a database."""
     if cause and cause.startswith("tls-"):
         return "no TLS connection to the database comes about"
-    return _SUMMARIES.get(cause, "the database refuses the login") if cause else "the database refuses the login"
+    return _SUMMARIES.get(cause) if cause else None
 
 
 def hint(cause: Cause | None, variable: str) -> str | None:

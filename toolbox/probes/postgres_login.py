@@ -40,7 +40,7 @@ async def log_in(parameters: Mapping[str, str | int], *, timeout: float) -> Logi
             done = await _poll(connection, steps)
     except TimeoutError:
         connection.finish()
-        return Login(steps.phases(), cause=Cause.TCP_TIMEOUT, words=f"no answer to the login within {timeout:g} s")
+        return Login(steps.phases(), cause=Cause.DB_SLOW, words=f"no answer to the login within {timeout:g} s")
     except BaseException:
         connection.finish()
         raise

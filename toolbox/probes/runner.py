@@ -27,6 +27,6 @@ async def run(
         on_done(probe, results)
         return results
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(run_one(probe)) for probe in probes]
-    return tuple(result for task in tasks for result in task.result())
+    # gather, not TaskGroup: an error of ours must arrive as itself, not in an ExceptionGroup.
+    found = await asyncio.gather(*map(run_one, probes))
+    return tuple(result for results in found for result in results)
