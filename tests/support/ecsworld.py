@@ -10,6 +10,7 @@ from toolbox.lab.ecs.containers import repository
 
 REGISTRY = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 _addresses = itertools.count(20)
+_digests = itertools.count(1)
 
 
 @dataclass
@@ -44,7 +45,7 @@ class ListWorld:
     def push(self, tag: str, *argv: str, environment: Mapping[str, str] | None = None) -> str:
         """Point `tag` to a new image; returns its reference."""
         reference = f"{REGISTRY}/app:{tag}"
-        digest = f"sha256:{len(self.images):064x}"
+        digest = f"sha256:{next(_digests):064x}"
         self.images[digest] = Image(digest, argv[:1], argv[1:], environment or {})
         self.tags[reference] = digest
         return reference
