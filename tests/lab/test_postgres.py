@@ -137,7 +137,7 @@ async def test_kill_9_of_the_owner_leaves_no_process(tmp_path: Path) -> None:
     assert owner.stdout is not None
     pids = [int(word) for word in (await owner.stdout.readline()).split()]
     assert len(pids) > 4
-    assert all(map(alive, pids))
+    assert alive(pids[0])  # an autovacuum worker among its children may have ended meanwhile
     owner.send_signal(signal.SIGKILL)
     await owner.wait()
     await until(lambda: not any(map(alive, pids)), what="all of PostgreSQL's processes are gone")
