@@ -1,9 +1,12 @@
 """Names, asked of a real name server: each failure with its cause."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.support.sockets import free_port
 from toolbox.lab.dns import NXDOMAIN, Answer, NameServer, Outcome
@@ -23,6 +26,8 @@ RECORDS = {
     "many.lab": Answer(tuple(f"10.0.{n // 250}.{n % 250}" for n in range(300))),
     "broken.search.lab": Answer(outcome=Outcome.SERVFAIL),
 }
+
+DEAD_PORT = free_port()
 
 
 def look_up(name: str, address: str) -> Answer:
@@ -114,3 +119,11 @@ async def test_an_address_needs_no_server(name: str, address: str) -> None:
     resolver = Resolver((Server("127.0.0.1", free_port()),))
     resolution = await resolve(name, resolver, timeout=2)
     assert (resolution.addresses, resolution.source, resolution.fault) == ((address,), "literal", None)
+
+
+@given(st.text(max_size=80))
+@settings(max_examples=200)
+def test_no_name_raises(name: str) -> None:
+    dead = Resolver((Server("127.0.0.1", DEAD_PORT),), attempts=1)
+    resolution = asyncio.run(resolve(name, dead, timeout=1))
+    assert bool(resolution.addresses) is (resolution.fault is None)

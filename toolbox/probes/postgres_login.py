@@ -40,7 +40,9 @@ async def log_in(parameters: Mapping[str, str | int], *, timeout: float) -> Logi
             done = await _poll(connection, steps)
     except TimeoutError:
         connection.finish()
-        return Login(steps.phases(), cause=Cause.DB_SLOW, words=f"no answer to the login within {timeout:g} s")
+        # It accepted a moment ago, but need not again: its backlog may have filled up.
+        cause = Cause.TCP_TIMEOUT if steps.current == "dial" else Cause.DB_SLOW
+        return Login(steps.phases(), cause=cause, words=f"no answer to the login within {timeout:g} s")
     except BaseException:
         connection.finish()
         raise
@@ -57,19 +59,19 @@ class _Steps:
     def __init__(self) -> None:
         self.encrypted = False
         self._seconds = {"dial": 0.0}
-        self._step = "dial"
+        self.current = "dial"
         self._since = time.monotonic()
 
     def enter(self, step: str) -> None:
         """From now on the time is that of `step`."""
         now = time.monotonic()
-        self._seconds[self._step] += now - self._since
+        self._seconds[self.current] += now - self._since
         self._seconds.setdefault(step, 0.0)
-        self._step, self._since = step, now
+        self.current, self._since = step, now
 
     def phases(self) -> tuple[Phase, ...]:
         """The steps so far; where the server had no TLS to offer, asking for it was part of `auth`."""
-        self.enter(self._step)
+        self.enter(self.current)
         seconds = {step: time for step, time in self._seconds.items() if step != "dial"}
         if "auth" in seconds and not self.encrypted:
             seconds["auth"] += seconds.pop("tls", 0.0)
