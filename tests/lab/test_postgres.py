@@ -134,12 +134,14 @@ async def test_kill_9_of_the_owner_leaves_no_process(tmp_path: Path) -> None:
     owner = await asyncio.create_subprocess_exec(
         sys.executable, "-c", OWNER, str(tmp_path), str(free_port()), stdout=subprocess.PIPE
     )
-    assert owner.stdout is not None
-    pids = [int(word) for word in (await owner.stdout.readline()).split()]
-    assert len(pids) > 4
-    assert alive(pids[0])  # an autovacuum worker among its children may have ended meanwhile
-    owner.send_signal(signal.SIGKILL)
-    await owner.wait()
+    try:
+        assert owner.stdout is not None
+        pids = [int(word) for word in (await owner.stdout.readline()).split()]
+        assert len(pids) > 4
+        assert alive(pids[0])  # an autovacuum worker among its children may have ended meanwhile
+    finally:
+        owner.kill()
+        await owner.wait()
     await until(lambda: not any(map(alive, pids)), what="all of PostgreSQL's processes are gone")
     assert not (tmp_path / "data" / "postmaster.pid").exists()
 
