@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.isolations import ISOLATIONS, PRIVATE
-from tests.support.processes import arguments, marked
+from tests.support.marks import arguments, marked
 from tests.support.waiting import until
 from toolbox.lab.runtime.containers import Container, Runtime
 from toolbox.lab.runtime.spec import ContainerError, ContainerSpec, Isolation

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.isolations import ISOLATIONS
-from tests.support.processes import marked
+from tests.support.marks import marked
 from tests.support.waiting import until
 from toolbox.lab.runtime.spec import Isolation
 

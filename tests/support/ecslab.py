@@ -53,13 +53,27 @@ class EcsLab:
         assert check_answer(action, answer) == ""
         return answer
 
-    async def error(self, action: str, **request: Any) -> EcsApiError:
-        """The error that the call must end with."""
+    async def error_or_none(self, action: str, **request: Any) -> EcsApiError | None:
+        """The error that the call ends with, or None when it succeeds."""
         try:
-            answer = await self.ecs.call(action, request, ME)
+            await self.call(action, **request)
         except EcsApiError as error:
             return error
-        raise AssertionError(f"{action} answered {answer}")
+        return None
+
+    async def error(self, action: str, **request: Any) -> EcsApiError:
+        """The error that the call must end with."""
+        error = await self.error_or_none(action, **request)
+        assert error is not None, f"{action} succeeded"
+        return error
+
+    async def until_answered(self, action: str, seconds: float = 10, **request: Any) -> Json:
+        """The answer, once it is one."""
+        deadline = time.monotonic() + seconds
+        while error := await self.error_or_none(action, **request):
+            assert time.monotonic() < deadline, error
+            await asyncio.sleep(0.01)
+        return await self.call(action, **request)
 
     async def define(self, image: str, *, family: str = "app", **more: Any) -> str:
         """A task definition with one container `app`; `more` goes into the container. Returns its ARN."""

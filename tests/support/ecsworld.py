@@ -1,5 +1,6 @@
 """A small, real world around the lab's ECS: images are argv, secrets are words, logs are lists."""
 
+import asyncio
 import itertools
 import sys
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,12 @@ class ListWorld:
     registered: set[tuple[str, str]] = field(default_factory=set)
     missing_roles: set[str] = field(default_factory=set)
     denied_actions: set[str] = field(default_factory=set)
+    asked_for_rights: int = 0
     no_addresses: bool = False
+    secrets_arrive: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.secrets_arrive.set()
 
     def push(self, tag: str, *argv: str, environment: Mapping[str, str] | None = None) -> str:
         """Point `tag` to a new image; returns its reference."""
@@ -64,6 +70,7 @@ class ListWorld:
         return self.images[digest]
 
     async def secret(self, value_from: str, execution_role: str | None) -> str:
+        await self.secrets_arrive.wait()
         if value_from not in self.secrets:
             raise StartFailure(
                 "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval"
@@ -103,6 +110,7 @@ class ListWorld:
         return arn not in self.missing_roles
 
     def role_allows(self, arn: str | None, actions: Sequence[str]) -> bool:
+        self.asked_for_rights += 1
         return arn is not None and not self.denied_actions & set(actions)
 
     def lines(self, task_id: str, container: str = "app") -> list[str]:
