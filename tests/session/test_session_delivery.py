@@ -75,7 +75,7 @@ async def test_a_second_delivery_replaces_the_first(far: FarSide, server: ExecSe
 
 
 async def test_many_files_are_listed_whole(far: FarSide) -> None:
-    names = {f"directory/script-number-{n:05}.sh": b"x" for n in range(1000)}
+    names = {f"{'directory' * 20}/{'name' * 30}-{n:05}.sh": b"x" for n in range(1000)}  # more than a channel's credit
     assert (await far.deliver(tar(names))).files == tuple(sorted(names))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import random
 import signal
 import time
@@ -12,6 +13,8 @@ import pytest
 
 from tests.support.execserver import ExecServer, exec_server
 from tests.support.farstdio import MemoryStdio
+from tests.support.processes import running
+from tests.support.waiting import until
 from toolbox.session import remote
 from toolbox.session.remote import FarSide
 from toolbox.session.running import Command
@@ -191,8 +194,9 @@ async def test_a_shell_has_the_right_size_from_the_start_and_after_a_resize(shel
 
 async def test_control_c_interrupts_and_the_shell_lives(shell: Shell) -> None:
     await shell.does("true")
-    shell.stdio.type(b"sh -c 'echo star\"\"ted; sleep 100'\r")  # it has the terminal's foreground before it says so
-    await shell.stdio.sees(b"started\r\n")
+    seconds = f"100.{os.getpid()}"
+    shell.stdio.type(f"sleep {seconds}\r".encode())
+    await until(lambda: running("sleep", seconds), 10, "sleep")  # before its exec, shells may swallow the signal
     began = time.monotonic()
     shell.stdio.type(b"\x03")
     assert "alive" in await shell.does("echo al''ive $?")

@@ -13,11 +13,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from tests.support.execserver import RELAY, ExecServer, exec_server
 from tests.support.farstdio import MemoryStdio
 from tests.support.nearside import near_side
 from tests.support.passage import passage
+from tests.support.processes import alive
 from tests.support.waiting import until
 from toolbox.errors import SessionError
 from toolbox.lab.agentsession import AgentSettings
@@ -52,14 +54,6 @@ def connected(
 
 async def run_for_ever(far: FarSide) -> int:
     return await far.run(Command(("sleep 100",), False), MemoryStdio(more=True))
-
-
-def alive(pid: int) -> bool:
-    """Whether the process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] != b"Z"
-    except FileNotFoundError:
-        return False
 
 
 async def pids(stdio: MemoryStdio, count: int) -> list[int]:
@@ -271,6 +265,18 @@ async def test_a_wrong_token_is_refused(tmp_path: Path) -> None:
             async with remote.connect(Ticket(right.session_id, right.stream_url, "wrong"), server.gateway, deadline=5):
                 pass
         assert not server.spawner.processes
+
+
+async def test_a_server_that_hangs_up_at_once_every_time(tmp_path: Path) -> None:
+    async def hang_up(connection: ServerConnection) -> None:
+        await connection.recv()
+        await connection.close()
+
+    async with exec_server(tmp_path) as server, serve(hang_up, "127.0.0.1", 0) as rude:
+        port = next(iter(rude.sockets)).getsockname()[1]
+        ticket = replace(server.ticket(), stream_url=f"ws://127.0.0.1:{port}/x")
+        with pytest.raises(SessionLost, match="again and again"):
+            await remote.connect(ticket, server.gateway, deadline=20).__aenter__()
 
 
 async def test_an_unencrypted_address_elsewhere_is_refused(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests.support.execserver import ExecServer, exec_server
 from tests.support.nearside import near_side
+from tests.support.processes import running
 from tests.support.waiting import until
 from toolbox.session.escapes import Escape, Escapes
 from toolbox.session.failures import SessionLeft
@@ -136,8 +137,9 @@ async def test_a_shell_on_a_terminal_from_start_to_end(terminal: Terminal, serve
     client.send_signal(signal.SIGWINCH)  # the kernel's, had the client this terminal as its controlling one
     await terminal.types(b"sleep 0.2; stty size\r")
     await terminal.shows(b"22 77\r\n")
-    await terminal.types(b"sh -c 'echo star\"\"ted; sleep 100'\r")
-    await terminal.shows(b"started\r\n")
+    seconds = f"101.{os.getpid()}"
+    await terminal.types(f"sleep {seconds}\r".encode())
+    await until(lambda: running("sleep", seconds), 10, "sleep")  # before its exec, shells may swallow the signal
     await terminal.types(b"\x03")
     await terminal.types(b"echo al''ive\r")
     await terminal.shows(b"alive\r\n")

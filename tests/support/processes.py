@@ -1,29 +1,23 @@
-"""Finds processes by a mark in their environment, whatever namespace or session they are in."""
+"""What runs on this host, by /proc."""
 
-import os
 from pathlib import Path
 
 
-def marked(mark: str) -> list[int]:
-    """The living processes whose environment holds `mark`; zombies have none."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                environment = (entry / "environ").read_bytes()
-            except OSError:  # gone meanwhile, or not ours to look at
-                continue
-            if mark.encode() in environment:
-                found.append(int(entry.name))
-    return found
+def alive(pid: int) -> bool:
+    """Whether the process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] != b"Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
-def arguments() -> list[bytes]:
-    """The argv of every process, as anybody can read it."""
-    found = []
-    for entry in Path("/proc").iterdir():
+def running(*arguments: str) -> bool:
+    """Whether some process was started as exactly this, and has got as far as its exec."""
+    wanted = b"".join(argument.encode() + b"\0" for argument in arguments)
+    for directory in Path("/proc").glob("[0-9]*"):
         try:
-            found.append((entry / "cmdline").read_bytes())
-        except OSError:  # not a process, or gone meanwhile
+            if (directory / "cmdline").read_bytes() == wanted:
+                return True
+        except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
             continue
-    return found
+    return False

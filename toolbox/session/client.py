@@ -32,6 +32,7 @@ _MAX_OUTGOING: Final = 20_000
 _AHEAD: Final = 10_000
 _FIRST_DELAYS: Final = (0.2, 0.5, 1.0, 2.0)
 _RETRY_AFTER: Final = 0.5
+_MAX_BARREN: Final = 5  # sockets in a row on which nothing came
 
 
 class DataChannel:
@@ -61,12 +62,17 @@ class DataChannel:
         self._failure: asyncio.Future[SessionError] = asyncio.get_running_loop().create_future()
         self._silent = False
         self._shaken = False
+        self._heard = False
         self.connected_at: float | None = None
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator["DataChannel"]:
-        """Dial, and serve the channel for as long as the block lasts. Raises SessionRefused."""
-        socket = await self._first_dial()
+    async def opened(self, seconds: float) -> AsyncIterator["DataChannel"]:
+        """Dial, within so many seconds, and serve the channel while the block lasts. Raises SessionRefused."""
+        try:
+            async with asyncio.timeout(seconds):
+                socket = await self._first_dial()
+        except TimeoutError as error:
+            raise SessionRefused(f"The session could not be reached within {seconds:g} s.") from error
         task = asyncio.create_task(self._run(socket))
         try:
             yield self
@@ -161,10 +167,15 @@ class DataChannel:
 
     async def _run(self, socket: ClientConnection) -> None:
         """Serve socket after socket until the session ends."""
+        barren = 0
         try:
             while True:
+                self._heard = False
                 reason = await self._serve(socket)
-                socket = await self._resume(reason)
+                barren = 0 if self._heard else barren + 1
+                if barren >= _MAX_BARREN:
+                    raise SessionLost(f"The connection breaks again and again: {reason}.")
+                socket = await self._resume(reason, barren * _RETRY_AFTER)
         except SessionError as error:
             self.fail(error)
         finally:
@@ -176,7 +187,7 @@ class DataChannel:
         tasks = [asyncio.create_task(one) for one in (self._read(socket), self._write(socket), self._tick())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            return next(iter([task.result() for task in done]))
+            return next(iter(done)).result()
         finally:
             self.connected_at = None
             for task in tasks:
@@ -184,33 +195,36 @@ class DataChannel:
             await asyncio.gather(*tasks, return_exceptions=True)
             await socket.close()
 
-    async def _resume(self, reason: str) -> ClientConnection:
+    async def _resume(self, reason: str, delay: float) -> ClientConnection:
         """A new socket for the old session, everything unacknowledged under way again."""
         began = time.monotonic()
         self._on_event(Dropped(reason))
-        problem: Exception | None = None
-        try:
-            async with asyncio.timeout(self._settings.patience):
-                while True:
-                    try:
-                        token = await self._gateway.resume(self._ticket.session_id)
-                        if token is None:
-                            raise SessionLost("The connection broke, and the session is no longer there.")
-                        socket = await self._dial(token)
-                        break
-                    except SessionLost:
-                        raise
-                    except (ToolboxError, OSError, TimeoutError, WebSocketException) as error:
-                        problem = error
-                        await asyncio.sleep(_RETRY_AFTER)
-        except TimeoutError as error:
-            why = f": {safe(str(problem).encode())}" if problem else ""
-            raise SessionLost(f"The connection broke and could not be resumed{why}.") from error
+        socket = await self._dial_again(delay)
         self._outgoing.clear()
         for data in self._sender.reconnected(time.monotonic()):
             self._post(data)
         self._on_event(Resumed(time.monotonic() - began))
         return socket
+
+    async def _dial_again(self, delay: float) -> ClientConnection:
+        """A socket with a fresh token, tried for as long as our patience lasts; raises SessionLost."""
+        problem: Exception | None = None
+        try:
+            async with asyncio.timeout(self._settings.patience):
+                while True:
+                    await asyncio.sleep(delay)
+                    delay = _RETRY_AFTER
+                    try:
+                        token = await self._gateway.resume(self._ticket.session_id)
+                        if token is not None:
+                            return await self._dial(token)
+                    except (ToolboxError, OSError, TimeoutError, WebSocketException) as error:
+                        problem = error
+                    else:
+                        raise SessionLost("The connection broke, and the session is no longer there.")
+        except TimeoutError as error:
+            why = f": {safe(str(problem).encode())}" if problem else ""
+            raise SessionLost(f"The connection broke and could not be resumed{why}.") from error
 
     async def _read(self, socket: ClientConnection) -> str:
         try:
@@ -247,6 +261,7 @@ class DataChannel:
         """Act on one message. What cannot be read is ignored and not acknowledged: the sender repeats it."""
         try:
             message = wire.decode(data)
+            self._heard = True
             if message.kind == wire.ACKNOWLEDGE:
                 self._sender.acknowledge(wire.acknowledged(message), time.monotonic())
                 self._room.set()

@@ -26,7 +26,7 @@ from toolbox.session.farside.outbox import Outbox
 from toolbox.session.frames import Decoder, Frame, FrameError, Kind
 
 DEFAULT_SILENCE: Final = 30.0
-"""Seconds without a word from the client after which it counts as gone; it speaks every five."""
+"""Seconds without a word from the client after which it counts as gone; it speaks every three."""
 
 _MAX_QUEUED: Final = 8 * 1024  # so that an urgent frame never waits long behind bulk
 _MAX_ANSWERS: Final = 64 * 1024  # beyond it the client is not listening, and not listened to
@@ -129,7 +129,10 @@ class Relay:
                 return
 
     def _listen(self) -> None:
-        data = os.read(self._terminal, _READ)
+        try:
+            data = os.read(self._terminal, _READ)
+        except BlockingIOError:
+            return
         if not data:
             self._over = True
             return

@@ -24,6 +24,7 @@ __all__ = ["Command", "Delivery", "FarSide", "Hello", "Stdio", "connect"]
 _MAX_NOISE: Final = 64 * 1024
 _MAX_ANSWER: Final = 4 * 1024 * 1024
 _GOODBYE_SECONDS: Final = 1.0
+_NO_SIZE: Final = Size(80, 24)  # what programs take a terminal of unknown size to have
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +62,17 @@ async def connect(
     """
     greeting = _Greeting()
     wire = DataChannel(ticket, gateway, greeting.receive, on_event=on_event, settings=settings)
-    async with wire.opened():
+    began = time.monotonic()
+    async with wire.opened(deadline):
         far = FarSide(wire, settings)
         greeting.far = far
         jobs = [asyncio.create_task(far._watch(greeting)), asyncio.create_task(far._stay_alive(greeting))]
         try:
-            await greeting.wait(deadline)
-            yield far
-            await far.close()
+            await greeting.wait(deadline - (time.monotonic() - began))
+            try:
+                yield far
+            finally:
+                await far.close()
         finally:
             for job in jobs:
                 job.cancel()
@@ -115,16 +119,17 @@ class FarSide:
         The code is one that was observed: whatever keeps us from seeing it is raised (SessionError). When this is
         cancelled, the command goes on unheard until the session is closed.
         """
-        size = stdio.size() or Size(0, 0)
+        size = stdio.size() or _NO_SIZE
         async with self._channel(running.order(command, size)) as channel:
             self._running = channel
             try:
                 return await running.follow(channel, command, stdio, size)
             finally:
-                self._running = None
+                if self._running is channel:
+                    self._running = None
 
     async def signal(self, number: signal.Signals) -> None:
-        """Send a signal to what `run` is running: a command's process group, a terminal's foreground."""
+        """Send a signal to what `run` was last asked to run: a command's process group, a terminal's foreground."""
         if self._running is not None:
             await self._running.send(Kind.SIGNAL, number.name.encode())
 
@@ -231,7 +236,7 @@ class _Greeting:
             raise _in_other_words(self._failure, seen)
         if seen:
             raise RelayGarbled(f"Something else than our relay answers; it began with '{safe(seen[:80])}'.", seen)
-        raise RelayMissing(f"The relay did not say that it is ready within {seconds:g} s.")
+        raise RelayMissing(f"The relay did not say that it is ready within {seconds:.0f} s.")
 
 
 def _in_other_words(error: SessionError, seen: bytes) -> SessionError:

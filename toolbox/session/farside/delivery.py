@@ -45,6 +45,8 @@ class DeliveryChannel:
         self._emit = emit
         self._archive = bytearray()
         self._ungranted = 0
+        self._answer = b""
+        self._credit = CREDIT
 
     def interests(self, room: bool) -> Iterator[tuple[int, int]]:
         """Nothing to wait for but frames."""
@@ -63,14 +65,26 @@ class DeliveryChannel:
             if self._ungranted >= _GRANT:
                 self._emit(Kind.CREDIT, frames.encode_credit(self._ungranted))
                 self._ungranted = 0
-        elif frame.kind is not Kind.CREDIT:
+        elif frame.kind is Kind.CREDIT:
+            self._credit = min(CREDIT, self._credit + frames.decode_credit(frame.payload))
+        else:
             raise FrameError(f"{frame.kind.name} on a delivery's channel")
 
     def exited(self, status: int) -> None:
         """Never called: there is no child."""
 
     def settle(self) -> None:
-        """Nothing to wait for."""
+        """Send on of the answer what the client takes."""
+        if not self._answer:
+            return
+        part = self._answer[: self._credit]
+        self._credit -= len(part)
+        self._answer = self._answer[len(part) :]
+        for frame in frames.split(0, Kind.DATA, part):
+            self._emit(frame.kind, frame.payload)
+        if not self._answer:
+            self._emit(Kind.EXIT, frames.encode_json({"code": 0}))
+            self.close()
 
     def close(self) -> None:
         """Forget what came."""
@@ -84,11 +98,9 @@ class DeliveryChannel:
             files = unpack(bytes(self._archive), Path(self._directory))
         except (DeliveryError, OSError) as error:
             self._emit(Kind.FAILED, frames.encode_json({"cause": "delivery-failed", "text": str(error)[:1000]}))
+            self.close()
         else:
-            for frame in frames.split(0, Kind.DATA, frames.encode_json({"files": files})):
-                self._emit(frame.kind, frame.payload)
-            self._emit(Kind.EXIT, frames.encode_json({"code": 0}))
-        self.close()
+            self._answer = frames.encode_json({"files": files})
 
 
 def unpack(archive: bytes, directory: Path) -> list[str]:
