@@ -69,8 +69,7 @@ def up(
     """
     platform.check()
     place = find(name, environ)
-    if place.is_alive():
-        _wait_until_up(place)
+    if _joined(place):
         return Lab(place)
     if place.directory.exists():
         progress("cleaning up after a lab that was killed")
@@ -88,8 +87,9 @@ def up(
     try:
         if not _follow(supervisor, progress):  # another was quicker
             _end(supervisor, None)
-            _wait_until_up(place)
-            return Lab(place)
+            if _joined(place):
+                return Lab(place)
+            raise not_up(place)
         if not owned:
             _release(supervisor)
     except BaseException:
@@ -254,13 +254,18 @@ def _stop(pid: int) -> None:
         os.close(process)
 
 
-def _wait_until_up(place: Place) -> None:
-    """Another process is starting this lab: wait until it has. Raises LabError when that takes too long or fails."""
+def _joined(place: Place) -> bool:
+    """Whether a lab lives here, once it answers: another process may just be starting it, or it may be dying."""
     deadline = time.monotonic() + _UP_SECONDS
-    while not place.description.exists():
-        if not place.is_alive() or time.monotonic() > deadline:
-            raise not_up(place)
+    while place.is_alive():
+        if place.description.exists():
+            with suppress(LabError):
+                _order(place, {"order": "status"})
+                return True
+        if time.monotonic() > deadline:
+            raise _failed(place, "The lab's supervisor lives, but does not answer.")
         time.sleep(_LOOK_SECONDS)
+    return False
 
 
 def _supervisor_environment(environ: Mapping[str, str]) -> dict[str, str]:
