@@ -1,7 +1,7 @@
 """The agent's quirks, as they were observed on AWS's own code."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolbox.lab.agenttext import HeldBack, UnclosedQuote, split_command
@@ -36,6 +36,7 @@ def test_an_open_quote_is_an_error(command: str) -> None:
         split_command(command)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="'"), max_size=8), max_size=6))
 def test_single_quotes_protect_everything(words: list[str]) -> None:
     assert split_command(" ".join(f"'{word}'" for word in words)) == words
@@ -59,6 +60,7 @@ def test_invalid_bytes_pass_once_four_follow() -> None:
     assert agent.pass_on(b"cd") == b"\xffabcd"
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=20), max_size=10))
 def test_nothing_but_the_replacement_character_changes(pieces: list[bytes]) -> None:
     agent = HeldBack()

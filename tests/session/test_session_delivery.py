@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.execserver import ExecServer, exec_server
@@ -133,6 +133,7 @@ def test_only_the_executable_bit_is_taken_over(tmp_path: Path) -> None:
     assert (tmp_path / "b/x").stat().st_mode & 0o7777 == 0o644
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=600), st.integers(0, 1023), st.binary(min_size=1, max_size=8))
 def test_garbage_raises_nothing_but_our_own_error(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, where: int, change: bytes

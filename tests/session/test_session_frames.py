@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolbox.lab.agenttext import HeldBack
@@ -26,6 +26,7 @@ def test_frame_vector() -> None:
     assert frames.encode_guarded(Frame(1, Kind.DATA, b"\xef\xbf\xbd")) == b"\x00\x01\x06\x00\x03\xef\xbf\x00\xbd~.\n"
 
 
+@settings(deadline=None)
 @given(some_frames, st.integers(1, 7))
 def test_round_trip_in_any_pieces(sent: list[Frame], piece: int) -> None:
     for encode, decoder in ((frames.encode, Decoder()), (frames.encode_guarded, GuardedDecoder())):
@@ -34,6 +35,7 @@ def test_round_trip_in_any_pieces(sent: list[Frame], piece: int) -> None:
         assert got == sent
 
 
+@settings(deadline=None)
 @given(some_frames, st.integers(1, 7))
 def test_survives_the_agent_without_anything_held_back(sent: list[Frame], piece: int) -> None:
     agent, decoder = HeldBack(), GuardedDecoder()
@@ -44,6 +46,7 @@ def test_survives_the_agent_without_anything_held_back(sent: list[Frame], piece:
     assert got == sent
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_garbage_raises_nothing_but_our_own_error(data: bytes) -> None:
     readers: list[Callable[[bytes], object]] = [

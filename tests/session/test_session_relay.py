@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolbox.session import frames
@@ -61,6 +61,7 @@ def test_an_order_that_makes_no_sense_is_refused(fields: dict[str, object]) -> N
         parse_order(fields)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["words", "pty", "environment", "columns", "rows"]),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolbox.session.stream import Receiver, RoundTrip, Sender
@@ -160,6 +160,7 @@ def test_a_number_far_ahead_is_not_kept() -> None:
     assert Receiver[str](limit=10).accept(1 << 40, "x") == (False, [])
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 100), max_size=50))
 def test_the_timeout_stays_within_its_bounds(samples: list[float]) -> None:
     round_trip = RoundTrip()

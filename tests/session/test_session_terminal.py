@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.execserver import ExecServer, exec_server
@@ -48,6 +48,7 @@ def test_escapes(typed: list[bytes], found: list[bytes | Escape]) -> None:
     assert [item for piece in typed for item in escapes.feed(piece)] == found
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("a~.?\r", max_size=6).map(str.encode), max_size=6))
 def test_escapes_do_not_depend_on_how_the_keys_come(pieces: list[bytes]) -> None:
     def all_of(typed: list[bytes]) -> tuple[bytes, list[Escape]]:

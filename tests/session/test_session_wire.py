@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolbox.session import wire
@@ -141,11 +141,13 @@ def test_channel_closed_says_why() -> None:
     assert (message.kind, wire.closed_output(message)) == ("channel_closed", "gone")
 
 
+@settings(deadline=None)
 @given(messages)
 def test_round_trip(message: Message) -> None:
     assert wire.decode(wire.encode(message)) == message
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=400) | messages.map(lambda message: wire.encode(message)[:300]),
     st.integers(0, 200),
@@ -161,6 +163,7 @@ def test_garbage_raises_nothing_but_our_own_error(data: bytes, where: int, value
         _quiet(read, message)
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=200)
     | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ from toolbox.errors import SessionError, ToolboxError
 from toolbox.session import wire
 from toolbox.session.access import Dropped, Gateway, Resumed, SessionEvent, Settings, Silent, Ticket
 from toolbox.session.failures import SessionClosed, SessionLost, SessionRefused, safe
+from toolbox.session.jobs import put_to_rest
 from toolbox.session.stream import Receiver, Sender
 from toolbox.session.wire import Message, OpenFrame, PayloadType, WireError
 
@@ -184,15 +185,16 @@ class DataChannel:
     async def _serve(self, socket: ClientConnection) -> str:
         """Use one socket until it is gone; returns why. Raises the SessionError that ends the session."""
         self.connected_at = time.monotonic()
-        tasks = [asyncio.create_task(one) for one in (self._read(socket), self._write(socket), self._tick())]
+        reading = asyncio.create_task(self._read(socket))
+        ticking = asyncio.create_task(self._tick())
+        writing = asyncio.create_task(self._write(socket))
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            return next(iter(done)).result()
+            # Not for the writer, which notices a closed socket before everything that had arrived was read.
+            done, _ = await asyncio.wait((reading, ticking), return_when=asyncio.FIRST_COMPLETED)
+            return [task.result() for task in (ticking, reading) if task in done][-1]
         finally:
             self.connected_at = None
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await put_to_rest(reading, ticking, writing)
             await socket.close()
 
     async def _resume(self, reason: str, delay: float) -> ClientConnection:
@@ -234,15 +236,13 @@ class DataChannel:
         except ConnectionClosed as error:
             return safe(str(error).encode())
 
-    async def _write(self, socket: ClientConnection) -> str:
-        try:
+    async def _write(self, socket: ClientConnection) -> None:
+        with suppress(ConnectionClosed):
             while True:
                 while self._outgoing:
                     await socket.send(self._outgoing.popleft())
                 self._wake.clear()
                 await self._wake.wait()
-        except ConnectionClosed as error:
-            return safe(str(error).encode())
 
     async def _tick(self) -> str:
         while True:

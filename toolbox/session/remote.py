@@ -16,6 +16,7 @@ from toolbox.session.channel import Channel
 from toolbox.session.client import DataChannel
 from toolbox.session.failures import RelayGarbled, RelayMissing, SessionClosed, SessionLost, safe
 from toolbox.session.frames import Frame, FrameError, GuardedDecoder, Kind
+from toolbox.session.jobs import put_to_rest
 from toolbox.session.running import Command, Stdio
 from toolbox.session.wire import Size
 
@@ -74,9 +75,7 @@ async def connect(
             finally:
                 await far.close()
         finally:
-            for job in jobs:
-                job.cancel()
-            await asyncio.gather(*jobs, return_exceptions=True)
+            await put_to_rest(*jobs)
 
 
 class FarSide:

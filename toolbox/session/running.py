@@ -10,6 +10,7 @@ from toolbox.session import frames
 from toolbox.session.channel import Channel
 from toolbox.session.failures import SessionLeft
 from toolbox.session.frames import FrameError, Kind
+from toolbox.session.jobs import put_to_rest
 from toolbox.session.wire import Size
 
 
@@ -64,9 +65,7 @@ async def follow(channel: Channel, command: Command, stdio: Stdio, size: Size) -
         return await _first_failure(output, *jobs)
     finally:
         stdio.on_resize(None)
-        for job in (output, *jobs):
-            job.cancel()
-        await asyncio.gather(output, *jobs, return_exceptions=True)
+        await put_to_rest(output, *jobs)
 
 
 async def _first_failure(output: "asyncio.Task[int]", *jobs: "asyncio.Task[None]") -> int:
