@@ -11,6 +11,7 @@ from toolbox.lab.tracker.data import Data
 _GEOFENCE_QUEUE: Final = "queue:geofence"
 _NOTIFICATION_QUEUE: Final = "queue:notifications"
 _TRACKERS: Final = 200  # what the schema is seeded with
+_LOW_BATTERIES: Final = 0.25  # of all reports
 _METRES_A_DEGREE: Final = 111_320
 
 
@@ -79,7 +80,7 @@ def _geofence(data: Data) -> str:
             *(report["tracker"], latitude, longitude, _METRES_A_DEGREE),
         )
         seen += 1
-        if inside or seen % 5 == 0:  # a random point is rarely inside a fence; the battery is always low sometimes
+        if inside or random.random() < _LOW_BATTERIES:  # a random point is rarely inside a fence
             kind = "entered" if inside else "battery"
             [(number,)] = data.query(
                 "INSERT INTO tracker.notifications (tracker_id, kind) VALUES (%s, %s) RETURNING id",
