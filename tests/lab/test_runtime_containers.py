@@ -161,6 +161,23 @@ async def test_the_host_is_read_only(private: Runtime) -> None:
     assert sum("Read-only file system" in line for line in lines) >= 3, lines
 
 
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "mount -o remount,bind,rw /usr",
+        "umount /usr",
+        "mount -t tmpfs none /opt",
+        "mknod /tmp/disk b 8 0",
+        "cat /proc/sys/vm/swappiness > /tmp/now && cat /tmp/now > /proc/sys/vm/swappiness",
+    ],
+)
+async def test_its_root_cannot_undo_that(private: Runtime, attempt: str) -> None:
+    code, lines = await output(private, "sh", "-c", attempt)
+    assert code != 0, lines
+    code, (line,) = await output(private, "grep", "CapEff", "/proc/self/status")
+    assert int(line.split()[1], 16) & 1 << 21 == 0  # CAP_SYS_ADMIN
+
+
 async def test_nobodys_home_is_visible(private: Runtime) -> None:
     _, lines = await output(private, "ls", "-A", "/home")
     assert lines == []

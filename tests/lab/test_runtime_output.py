@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolbox.lab.runtime.output import LONGEST_LINE, Lines
@@ -23,6 +23,7 @@ def test_invalid_utf_8_is_replaced() -> None:
     assert Lines().feed(b"a\xffb\n") == ["a�b"]
 
 
+@settings(deadline=None)  # other tests share the machine
 @given(st.lists(st.binary(max_size=40), max_size=20))
 def test_how_it_is_split_into_reads_does_not_matter(reads: list[bytes]) -> None:
     pieces, whole = Lines(), Lines()

@@ -53,7 +53,8 @@ class Container:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
         try:
-            return await asyncio.wait_for(self.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                return await self.wait()
         except TimeoutError:
             return await self.kill()
 

@@ -1,6 +1,7 @@
 """The few system calls that Python 3.11 does not offer, by name and with errors raised."""
 
 import ctypes
+import errno
 import os
 import signal
 from typing import Any, Final
@@ -18,7 +19,9 @@ MS_REC: Final = 0x4000
 MS_PRIVATE: Final = 0x40000
 _MNT_DETACH: Final = 2
 _PR_SET_PDEATHSIG: Final = 1
+_PR_CAPBSET_DROP: Final = 24
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_CAPABILITIES: Final = 64
 _SYS_PIVOT_ROOT: Final = {"x86_64": 155, "aarch64": 41}
 _SYS_MOUNT_SETATTR: Final = 442
 _AT_FDCWD: Final = -100
@@ -77,6 +80,17 @@ def detach(path: str) -> None:
 def die_with_parent(number: signal.Signals) -> None:
     """Get `number` when the parent thread dies; not inherited by children, kept over exec (prctl(2))."""
     _call("prctl", _PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+
+
+def keep_only(capabilities: frozenset[int]) -> None:
+    """Take every other capability out of the bounding set, so that exec loses it too (capabilities(7))."""
+    for number in range(_CAPABILITIES):
+        if number not in capabilities:
+            try:
+                _call("prctl", _PR_CAPBSET_DROP, number, 0, 0, 0)
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # one that this kernel does not have
+                    raise
 
 
 def adopt_orphans() -> None:

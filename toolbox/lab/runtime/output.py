@@ -27,8 +27,9 @@ class Lines:
 
 
 def _pieces(line: bytes) -> list[str]:
+    line = line.removesuffix(b"\r")
     return [_text(line[start : start + LONGEST_LINE]) for start in range(0, len(line) or 1, LONGEST_LINE)]
 
 
 def _text(line: bytes) -> str:
-    return line.removesuffix(b"\r").decode("utf-8", "replace")
+    return line.decode("utf-8", "replace")

@@ -11,6 +11,7 @@ from toolbox.lab.runtime import linux
 _HOST_DIRECTORIES: Final = ("bin", "lib", "lib32", "lib64", "libx32", "nix", "opt", "sbin", "sys", "usr", "var")
 _OWN_DIRECTORIES: Final = (("tmp", 0o1777), ("run", 0o755), ("scripts", 0o755), ("root", 0o700), ("home", 0o755))
 _DEVICES: Final = ("full", "null", "random", "tty", "urandom", "zero")
+_KERNEL_SETTINGS: Final = ("/proc/sys", "/proc/sysrq-trigger")
 _LINKS: Final = {
     "ptmx": "pts/ptmx",
     "fd": "/proc/self/fd",
@@ -102,3 +103,7 @@ def _show_processes() -> None:
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV)
     except PermissionError:
         linux.mount(f"{_HOST}/proc", "/proc", "", linux.MS_BIND | linux.MS_REC)
+    for path in _KERNEL_SETTINGS:
+        if Path(path).exists():
+            linux.mount(path, path, "", linux.MS_BIND)
+            linux.make_read_only(path)

@@ -28,6 +28,9 @@ from toolbox.lab.runtime.root import build
 _COULD_NOT_START: Final = 127
 _WATCHED: Final = {signal.SIGCHLD, signal.SIGUSR1, signal.SIGHUP}
 _PASSED_ON: Final = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
+# Docker's default (chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap, net_bind_service, net_raw,
+# sys_chroot, audit_write, setfcap) without mknod: root in a container cannot undo what keeps the host read-only.
+_CAPABILITIES: Final = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 29, 31})
 _JOINED: Final = linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | linux.CLONE_NEWPID
 
 Orders = dict[str, Any]
@@ -169,6 +172,8 @@ def _become(orders: Orders, failure: int) -> NoReturn:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would pass that on
             signal.signal(number, signal.SIG_DFL)
+        if orders["isolation"] != "shared":
+            linux.keep_only(_CAPABILITIES)
         for name, value in orders["limits"].items():
             kind = getattr(resource, f"RLIMIT_{name.upper()}")
             hard = resource.getrlimit(kind)[1]
