@@ -158,6 +158,16 @@ async def test_launches_that_never_run_are_throttled_and_told(lab: EcsLab) -> No
     assert gaps[3] > gaps[0] * 2, gaps
 
 
+async def test_a_rollout_that_never_starts_is_throttled_beside_the_old_task(lab: EcsLab) -> None:
+    await settled_service(lab)
+    await update(lab, taskDefinition=await lab.define("registry/app:nowhere"))
+    told = await lab.until_service("web", lambda s: any("unable to consistently" in m for m in messages(s)))
+    assert told["runningCount"] == 1
+    stopped = await lab.until_stopped(5)
+    gaps = [after["createdAt"] - before["createdAt"] for before, after in pairwise(stopped)]
+    assert gaps[3] > gaps[0] * 2, gaps
+
+
 async def test_a_crash_loop_is_replaced_but_no_failure_of_a_finished_deployment(lab: EcsLab) -> None:
     service = await settled_service(lab, deploymentConfiguration=BREAKER)
     (task,) = await lab.tasks()

@@ -1,3 +1,4 @@
+import asyncio
 import os
 import sys
 import uuid
@@ -127,6 +128,17 @@ async def test_no_address_left(lab: EcsLab) -> None:
     task = await ran(lab, *SERVES)
     assert "network interface provisioning" in task["stoppedReason"]
     assert "connectivity" not in task
+    assert lab.world.placed == {}
+
+
+async def test_a_failure_of_the_world_is_awss_and_is_reported(lab: EcsLab) -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+    definition = await lab.define(lab.world.push("app", *SERVES))
+    lab.world.images = None  # type: ignore[assignment]  # a bug in the world
+    task = await lab.until_task((await lab.run(definition))["taskArn"], "STOPPED")
+    assert (task["stopCode"], task["stoppedReason"]) == ("TaskFailedToStart", "Internal error.")
+    assert [type(context["exception"]) for context in reported] == [TypeError]
     assert lab.world.placed == {}
 
 

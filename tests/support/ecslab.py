@@ -138,6 +138,14 @@ class EcsLab:
             task = await self.task(arn)
         return task
 
+    async def until_listed(self, count: int, seconds: float = 10, **filters: Any) -> list[Json]:
+        """The tasks meant to run, oldest first, once ListTasks shows `count`."""
+        deadline = time.monotonic() + seconds
+        while len(found := await self.tasks(**filters)) != count:
+            assert time.monotonic() < deadline, f"{len(found)} listed"
+            await asyncio.sleep(0.01)
+        return found
+
     async def until_stopped(self, count: int, seconds: float = 10) -> list[Json]:
         """The stopped tasks, oldest first, once there are `count`."""
         deadline = time.monotonic() + seconds

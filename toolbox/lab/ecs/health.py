@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from toolbox.lab.contract import TargetGroup, World
+from toolbox.lab.ecs.background import report_failure
 from toolbox.lab.ecs.state import ContainerState, Document
 
 _HEAD_LIMIT: Final = 16 * 1024  # bytes of an answer that are read at most
+_CODES: Final = re.compile(r"(\d{3})(?:-(\d{3}))?")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] (\d{3})\b")
 
 INITIAL: Final = "initial"
@@ -54,7 +56,8 @@ class Target:
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Start checking; `changed` is called after each change of state."""
-        self._checks = asyncio.create_task(self._check_on(changed))
+        self._checks = asyncio.create_task(self._check_on(changed), name=f"health checks of task {self.task_id}")
+        self._checks.add_done_callback(report_failure)
 
     def drain(self) -> None:
         """No new connections; what runs may end."""
@@ -128,11 +131,8 @@ async def _request(address: str, port: int, path: str) -> int | None:
 
 def matches(matcher: str, status: int) -> bool:
     """Whether `status` fits an ELB matcher: codes and ranges, `200,202` or `200-299`."""
-    for part in matcher.split(","):
-        low, _, high = part.strip().partition("-")
-        if low.isdigit() and int(low) <= status <= int(high or low):
-            return True
-    return False
+    parts = [found for part in matcher.split(",") if (found := _CODES.fullmatch(part.strip()))]
+    return any(int(part[1]) <= status <= int(part[2] or part[1]) for part in parts)
 
 
 class Runs(Protocol):

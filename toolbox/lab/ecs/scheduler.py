@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 from toolbox.lab.ecs import events, rollouts
@@ -61,11 +62,10 @@ class Scheduler:
         while service.status != INACTIVE:
             service.wake.clear()
             self._step(service)
-            timeout = self._until_something_is_due(service)
-            try:
-                await asyncio.wait_for(service.wake.wait(), timeout)
-            except TimeoutError:
-                continue
+            # Not wait_for: in Python 3.11 it can swallow a cancellation that comes with the timeout.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._until_something_is_due(service)):
+                    await service.wake.wait()
 
     def _step(self, service: Service) -> None:
         now = self._now()
@@ -80,7 +80,7 @@ class Scheduler:
 
     def _account(self, service: Service, now: float) -> None:
         """Draw the conclusions from tasks that began to run, or to end."""
-        if any(task.status == "RUNNING" for task in service.tasks) and service.launches_failed:
+        if service.launches_failed and service.running_of(service.primary):
             service.launches_failed = 0
             service.events.cause_ended()
         for task in [task for task in service.tasks if task.desired == "STOPPED" and not task.accounted]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from toolbox.lab.contract import Image, LogStream, Placement, StartFailure, World
 from toolbox.lab.ecs import events
+from toolbox.lab.ecs.background import report
 from toolbox.lab.ecs.containers import container_spec, in_order, repository
 from toolbox.lab.ecs.health import Target, check_container
 from toolbox.lab.ecs.state import ContainerState, Task, Timings
@@ -87,6 +88,9 @@ class TaskLife:
             await self._until_over(stopping)
         except StartFailure as failure:
             self._ask_to_stop("TaskFailedToStart", failure.reason)
+        except Exception as error:  # noqa: BLE001 - the world is not ours: its failure is AWS's, and is reported
+            report(f"starting task {self._task.id}", error)
+            self._ask_to_stop("TaskFailedToStart", "Internal error.")
         finally:
             starting.cancel()
             stopping.cancel()
@@ -182,7 +186,8 @@ class TaskLife:
         async def run(command: list[str], timeout: float) -> int:
             process = await self._around.runtime.run(self._task.id, container.name, command)
             try:
-                return await asyncio.wait_for(process.wait(), timeout)
+                async with asyncio.timeout(timeout):
+                    return await process.wait()
             finally:
                 process.kill()
 
@@ -257,7 +262,8 @@ class TaskLife:
             task.narrate(events.deregistered(target.group))
         task.narrate(events.draining(1))
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._over.wait(), around.timings.deregistration_delay)
+            async with asyncio.timeout(around.timings.deregistration_delay):
+                await self._over.wait()
 
     async def _stop(self, container: ContainerState) -> None:
         timings = self._around.timings
