@@ -24,6 +24,7 @@ class Progress:
         self._live = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._started = time.monotonic()
         self._step = ""
+        self._paused = False
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._ticker: threading.Thread | None = None
@@ -36,6 +37,10 @@ class Progress:
                 return
             if self._live and self._step:
                 self._write(f"{_CLEAR}{self._line(self._step)}\n")
+            elif self._live and self._paused:
+                # A program had the terminal meanwhile and may have left the cursor behind its last word.
+                self._write("\n")
+            self._paused = not step
             self._step = step
             if step:
                 self._write(self._line(step) if self._live else f"{self._line(step)}\n")

@@ -25,6 +25,7 @@ from toolbox.session.terminal import LocalStdio
 
 _RELAY: Final = "toolbox relay"
 _RELAY_SECONDS: Final = 20.0
+_LOOK: Final = ("TERM", "COLORTERM", "NO_COLOR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ async def _relay_session(job: _Job, task: TaskRef) -> int:
             job.interrupts.forward = _forwarder(far)
         try:
             async with LocalStdio(raw=job.request.pty and os.isatty(0)) as stdio:
-                return await far.run(Command(job.request.words, job.request.pty), stdio)
+                return await far.run(Command(job.request.words, job.request.pty, _look()), stdio)
         finally:
             job.interrupts.forward = None
 
@@ -150,6 +151,11 @@ async def _unless_it_dies(aws: Aws, task: TaskRef, session: Coroutine[Any, Any, 
         for job in (talking, watching):
             job.cancel()
         await asyncio.gather(talking, watching, return_exceptions=True)
+
+
+def _look() -> dict[str, str]:
+    """What the far side must know of the terminal here; the api's environment says nothing of it."""
+    return {name: os.environ[name] for name in _LOOK if name in os.environ}
 
 
 def _listener(voice: Voice) -> Callable[[SessionEvent], None]:
