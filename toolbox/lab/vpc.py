@@ -1,6 +1,7 @@
 """A task's place in the lab's network: its address, its way to database and Redis, and what names mean to it."""
 
 import asyncio
+import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,6 +12,7 @@ from toolbox.lab.firewall import Peer, Rule, admits
 from toolbox.lab.gate import Gate, Passage
 
 DNS_PORT: Final = 53
+_TRIAL_PART: Final = 253
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,7 @@ class _Member:
 class Vpc:
     """Every task's gates and names. `refresh` after a change of groups; a part's start and stop are `set_running`."""
 
-    def __init__(
-        self, network: Network, targets: Mapping[str, Target], groups: Groups, zone: str, *, privileged: bool
-    ) -> None:
+    def __init__(self, network: Network, targets: Mapping[str, Target], groups: Groups, zone: str) -> None:
         self.network = network
         self.targets = targets
         self.zone = zone
@@ -58,12 +58,13 @@ class Vpc:
         self._members: dict[str, _Member] = {}
         self._services: dict[str, dict[str, str]] = {}
         self._stopped: set[str] = set(targets)
-        self._names = NameServer(self.lookup, DNS_PORT if privileged else 0)
+        self._names = NameServer(self.lookup, DNS_PORT if _may_bind(network.part(_TRIAL_PART), DNS_PORT) else 0)
         self._names_up = True
+        self._listening = asyncio.Lock()  # the first to listen chooses the port, the others take the same
 
     @property
     def dns_port(self) -> int:
-        """Where the name servers listen: 53, or another port when we are not root."""
+        """Where the name servers listen: 53, or another port where we may not have that one."""
         return self._names.port
 
     async def enter(self, task_id: str, groups: tuple[str, ...], zone: int) -> Slot:
@@ -75,7 +76,7 @@ class Vpc:
                 gate = member.gates[name] = Gate((target.address(slot), target.port), target.server)
                 gate.set(self._passage(member, name))
             if self._names_up:
-                await self._names.listen(slot.resolver)
+                await self._listen(slot)
         except OSError:
             await self.leave(task_id)
             raise
@@ -104,8 +105,8 @@ class Vpc:
     async def start_names(self) -> None:
         """Answer names again."""
         self._names_up = True
-        for member in self._members.values():
-            await self._names.listen(member.slot.resolver)
+        for member in list(self._members.values()):
+            await self._listen(member.slot)
 
     async def stop_names(self) -> None:
         """Answer no names: the port refuses."""
@@ -145,6 +146,10 @@ class Vpc:
             await self.leave(task_id)
         await self._names.aclose()
 
+    async def _listen(self, slot: Slot) -> None:
+        async with self._listening:
+            await self._names.listen(slot.resolver)
+
     def _known_names(self) -> list[str]:
         return [*self._services, *(target.host for target in self.targets.values())]
 
@@ -155,3 +160,12 @@ class Vpc:
         if not (out and admits(self._groups.ingress(target.groups), target.port, here)):
             return Passage.SILENT
         return Passage.REFUSED if name in self._stopped else Passage.OPEN
+
+
+def _may_bind(address: str, port: int) -> bool:
+    with socket.socket() as trial:
+        try:
+            trial.bind((address, port))
+        except PermissionError:
+            return False
+    return True

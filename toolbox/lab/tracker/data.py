@@ -1,7 +1,6 @@
 """The way to the database, to Redis and to the other services, as the environment says."""
 
 import http.client
-import os
 import socket
 import threading
 import time
@@ -114,4 +113,4 @@ class Data:
         try:
             return str(asked.resolve(host, "A", lifetime=_SECONDS)[0])
         except dns.exception.DNSException as error:
-            raise socket.gaierror(socket.EAI_NONAME, os.strerror(0), host) from error
+            raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {host}") from error
