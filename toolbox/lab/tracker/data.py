@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import redis
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 # What a service survives, and reports as not healthy: what it needs is away, refuses, or answers nonsense.
 UNREACHABLE: Final = (psycopg.Error, redis.RedisError, OSError, http.client.HTTPException)
@@ -47,19 +48,13 @@ class Data:
     def command(self, *words: object) -> Any:
         """Redis's answer to one command."""
         with self._lock:
-            if self._redis is None or time.monotonic() - self._redis_opened > _CONNECTION_LIFE:
-                self._close_redis()
-                self._redis = redis.Redis.from_url(
-                    self._environ["REDIS_URL"], socket_connect_timeout=_SECONDS, socket_timeout=_SECONDS
-                )
-                self._redis_opened = time.monotonic()
-            return self._redis.execute_command(*words)  # type: ignore[no-untyped-call]  # redis left this one untyped
+            return self._connected_redis().execute_command(*words)  # type: ignore[no-untyped-call]  # redis left it so
 
     def get(self, service: str, path: str) -> bytes:
         """What another service answers; raises OSError when it does not, or not with 200."""
         url = urlsplit(self._environ[f"{service.upper()}_URL"])
         host, port = url.hostname or "", url.port or 80
-        connection = http.client.HTTPConnection(self._address(host), port, timeout=_SECONDS)
+        connection = http.client.HTTPConnection(resolve(host, self._environ), port, timeout=_SECONDS)
         try:
             connection.request("GET", path, headers={"Host": host})
             response = connection.getresponse()
@@ -88,29 +83,48 @@ class Data:
             self._database.close()
             self._database = None
         if self._database is None:
-            self._database = psycopg.connect(
-                self._dsn(), connect_timeout=_SECONDS, autocommit=True, application_name="tracker"
-            )
+            dsn = self._dsn()
+            if "TOOLBOX_RESOLVER" in self._environ:
+                host = str(conninfo_to_dict(dsn).get("host") or self._environ.get("PGHOST", ""))
+                dsn = make_conninfo(dsn, hostaddr=resolve(host, self._environ))
+            self._database = psycopg.connect(dsn, connect_timeout=_SECONDS, autocommit=True, application_name="tracker")
             self._opened = time.monotonic()
         return self._database
+
+    def _connected_redis(self) -> redis.Redis:
+        if self._redis is not None and time.monotonic() - self._redis_opened > _CONNECTION_LIFE:
+            self._close_redis()
+        if self._redis is None:
+            url = urlsplit(self._environ["REDIS_URL"])
+            host = url.hostname or ""
+            netloc = url.netloc.replace(host, resolve(host, self._environ))
+            self._redis = redis.Redis.from_url(
+                url._replace(netloc=netloc).geturl(), socket_connect_timeout=_SECONDS, socket_timeout=_SECONDS
+            )
+            self._redis_opened = time.monotonic()
+        return self._redis
 
     def _dsn(self) -> str:
         """The URL without what only SQLAlchemy understands; "" leaves it to the PG* variables."""
         url = next((self._environ[name] for name in _DATABASE_URLS if name in self._environ), "")
         return url.replace("+asyncpg", "").replace("?ssl=", "?sslmode=")
 
-    def _address(self, host: str) -> str:
-        """An address of `host`: by the resolver that the environment names where the system's is not the lab's."""
-        resolver = self._environ.get("TOOLBOX_RESOLVER")
-        if not resolver:
-            return host
-        import dns.exception
-        import dns.resolver
 
-        asked = dns.resolver.Resolver(configure=False)
-        server, _, port = resolver.partition(":")
-        asked.nameservers, asked.port = [server], int(port)
-        try:
-            return str(asked.resolve(host, "A", lifetime=_SECONDS)[0])
-        except dns.exception.DNSException as error:
-            raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {host}") from error
+def resolve(host: str, environ: Mapping[str, str]) -> str:
+    """`host` itself, or its address where TOOLBOX_RESOLVER names a server that the system does not ask.
+
+    Raises socket.gaierror, as the system's own resolver does.
+    """
+    resolver = environ.get("TOOLBOX_RESOLVER")
+    if not resolver:
+        return host
+    import dns.exception
+    import dns.resolver
+
+    asked = dns.resolver.Resolver(configure=False)
+    server, _, port = resolver.partition(":")
+    asked.nameservers, asked.port = [server], int(port)
+    try:
+        return str(asked.resolve(host, "A", lifetime=_SECONDS)[0])
+    except dns.exception.DNSException as error:
+        raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {host}") from error
