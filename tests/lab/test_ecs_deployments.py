@@ -114,6 +114,17 @@ async def test_the_circuit_breaker_rolls_back_under_a_new_id(lab: EcsLab) -> Non
     assert "currentServiceDeployment" not in after
 
 
+async def test_a_rollback_takes_the_network_back_too(lab: EcsLab) -> None:
+    before = await settled_service(lab, deploymentConfiguration=BREAKER)
+    bad = await lab.define(lab.world.push("bad", *FAILS))
+    elsewhere = {"awsvpcConfiguration": {"subnets": ["subnet-2"], "securityGroups": []}}
+    moved = await update(lab, taskDefinition=bad, networkConfiguration=elsewhere)
+    assert moved["networkConfiguration"] == moved["deployments"][0]["networkConfiguration"] == elsewhere
+    after = await lab.until_settled("web")
+    assert after["networkConfiguration"] == before["networkConfiguration"]
+    assert after["deployments"][0]["networkConfiguration"] == before["networkConfiguration"]
+
+
 async def test_three_failures_trip_the_breaker_and_nothing_more_is_launched(lab: EcsLab) -> None:
     bad = await lab.define(lab.world.push("bad", *FAILS))
     configuration = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}

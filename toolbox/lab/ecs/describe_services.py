@@ -11,27 +11,19 @@ _SERVICE_ROLE: Final = "aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"
 
 def service_answer(service: Service, *, tags: bool) -> Document:
     """A Service, deployments and events newest first."""
-    settings = service.settings
     under_way = [rollout for rollout in service.rollouts if rollout.finished_at is None]
     answer = {
+        **service.settings,
         "serviceArn": service.arn,
         "serviceName": service.name,
         "clusterArn": service.cluster.arn,
-        "loadBalancers": settings["loadBalancers"],
-        "serviceRegistries": settings["serviceRegistries"],
         "status": service.status,
         "desiredCount": service.desired,
         "runningCount": service.running_of(),
         "pendingCount": service.pending_of(),
-        "launchType": settings.get("launchType"),
-        "capacityProviderStrategy": settings.get("capacityProviderStrategy"),
-        "platformVersion": settings["platformVersion"],
         "platformFamily": "Linux",
         "taskDefinition": service.primary.revision.definition.arn,
-        "deploymentConfiguration": settings["deploymentConfiguration"],
-        "deployments": [
-            _deployment(service, deployment) for deployment in service.deployments if service.status != INACTIVE
-        ],
+        "deployments": [] if service.status == INACTIVE else [_deployment(service, d) for d in service.deployments],
         "roleArn": f"arn:aws:iam::{service.arn.split(':')[4]}:role/{_SERVICE_ROLE}",
         "events": [{"id": e.id, "createdAt": e.time, "message": e.message} for e in service.events.newest_first()],
         "createdAt": service.created_at,
@@ -40,14 +32,9 @@ def service_answer(service: Service, *, tags: bool) -> Document:
         "currentServiceRevisions": [_revision_counts(service, d) for d in service.deployments],
         "placementConstraints": [],
         "placementStrategy": [],
-        "networkConfiguration": settings["networkConfiguration"],
-        "healthCheckGracePeriodSeconds": settings["healthCheckGracePeriodSeconds"],
         "schedulingStrategy": "REPLICA",
         "deploymentController": {"type": "ECS"},
         "tags": tag_list(service.tags) if tags else None,
-        "enableECSManagedTags": settings["enableECSManagedTags"],
-        "propagateTags": settings["propagateTags"],
-        "enableExecuteCommand": settings["enableExecuteCommand"],
         "availabilityZoneRebalancing": "DISABLED",
     }
     return present(answer)

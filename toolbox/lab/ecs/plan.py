@@ -40,25 +40,23 @@ def plan(
     least = ceil(desired * minimum_percent / 100)
     most = floor(desired * maximum_percent / 100)
     good = [task for task in tasks if task.new and not task.unhealthy]
+    sick = [task for task in tasks if task.new and task.unhealthy]
     old = [task for task in tasks if not task.new]
     wanted = desired - len(good)
-    room = most - len(tasks)
-    launch = max(0, min(wanted, room)) if may_launch else 0
-    served = sum(task.ready for task in good) >= desired
-
+    launch = max(0, min(wanted, most - len(tasks))) if may_launch else 0
+    # Those that do not serve yet go first when there are too many.
     surplus = sorted(good, key=lambda task: task.ready)[: max(0, -wanted)]
-    stop = [task.id for task in surplus]
-    crowded = wanted - launch if may_launch else 0
-    sick = [task for task in tasks if task.unhealthy and task.new]
-    stop += [task.id for task in (sick if served else sick[: max(0, crowded)])]
-    spare = sum(task.ready for task in tasks) - len([task for task in surplus if task.ready]) - least
-    stop += [task.id for task in old if served or not task.running]
-    if not served:
-        stop += [task.id for task in old if task.running and task.ready][: max(0, spare)]
-        if crowded > len(stop):
-            stop += [task.id for task in old if task.running and task.unhealthy]
-    stuck = may_launch and quiet and wanted > 0 and not launch and not stop and bool(old)
-    return Plan(launch, tuple(dict.fromkeys(stop)), stuck)
+    if sum(task.ready for task in good) >= desired:
+        stop = surplus + sick + old
+    else:
+        crowded_out = max(0, wanted - launch) if may_launch else 0
+        spare = max(0, sum(task.ready for task in tasks if task not in surplus) - least)
+        stop = surplus + sick[:crowded_out] + [task for task in old if not task.running]
+        stop += [task for task in old if task.ready][:spare]
+        if crowded_out > len(stop):
+            stop += [task for task in old if task.running and task.unhealthy]
+    deadlocked = may_launch and quiet and wanted > 0 and bool(old) and not launch and not stop
+    return Plan(launch, tuple(task.id for task in stop), deadlocked)
 
 
 def breaker_threshold(desired: int) -> int:

@@ -20,6 +20,14 @@ from toolbox.lab.ecs.state import (
     Timings,
 )
 
+# What belongs to a service revision beside the task definition: to change it takes a deployment (ECS API reference,
+# UpdateService), and a rollback takes it back.
+DEPLOYED_SETTINGS: Final[tuple[str, ...]] = (
+    "networkConfiguration",
+    "loadBalancers",
+    "serviceRegistries",
+    "platformVersion",
+)
 _ID_DIGITS: Final = 19
 _ALPHABET: Final = string.ascii_letters + string.digits
 _BROKEN: Final = "ECS deployment circuit breaker: tasks failed to start."
@@ -96,6 +104,7 @@ def roll_back(service: Service, reason: str, now: float, timings: Timings) -> De
     rollout = failed.rollout
     rollout.status, rollout.reason, rollout.updated_at = "ROLLBACK_IN_PROGRESS", reason, now
     rollout.rollback = {"reason": reason, "startedAt": now, "serviceRevisionArn": service.last_good.arn}
+    service.settings = {**service.settings, **{key: service.last_good.settings[key] for key in DEPLOYED_SETTINGS}}
     deployment = _new_primary(service, service.last_good, rollout, now, timings)
     deployment.reason = f"ECS deployment circuit breaker: rolling back to deploymentId {service.last_good_id}."
     service.events.say(now, events.rolling_back(service.last_good_id or ""))

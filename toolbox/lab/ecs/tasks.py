@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from toolbox.lab.contract import Image, LogStream, Placement, StartFailure, World
 from toolbox.lab.ecs import events
-from toolbox.lab.ecs.background import report
+from toolbox.lab.ecs.background import report, report_failure
 from toolbox.lab.ecs.containers import container_spec, in_order, repository
 from toolbox.lab.ecs.health import Target, check_container
 from toolbox.lab.ecs.state import ContainerState, Task, Timings
@@ -78,14 +78,11 @@ class TaskLife:
         stopping = asyncio.create_task(self._task.stop.wait())
         try:
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not starting.done():
-                starting.cancel()
-                await asyncio.gather(starting, return_exceptions=True)
-                return
-            await starting
-            self._step("RUNNING", "startedAt")
-            self._helpers.append(asyncio.create_task(self._start_agents()))
-            await self._until_over(stopping)
+            if starting.done():
+                await starting
+                self._step("RUNNING", "startedAt")
+                self._help(self._start_agents())
+                await self._until_over(stopping)
         except StartFailure as failure:
             self._ask_to_stop("TaskFailedToStart", failure.reason)
         except Exception as error:  # noqa: BLE001 - the world is not ours: its failure is AWS's, and is reported
@@ -94,6 +91,13 @@ class TaskLife:
         finally:
             starting.cancel()
             stopping.cancel()
+            await asyncio.gather(starting, stopping, return_exceptions=True)
+
+    def _help(self, work: Coroutine[None, None, None]) -> None:
+        """Do `work` beside the task's life, at most as long as it lasts."""
+        helper = asyncio.create_task(work, name=f"helper of task {self._task.id}")
+        helper.add_done_callback(report_failure)
+        self._helpers.append(helper)
 
     async def _start(self) -> None:
         task, around = self._task, self._around
@@ -172,7 +176,7 @@ class TaskLife:
         container.status = "RUNNING"
         self._recorders.append(asyncio.create_task(self._record_end(container, running)))
         if "healthCheck" in container.definition:
-            self._helpers.append(asyncio.create_task(self._check(container)))
+            self._help(self._check(container))
         self._task.changed()
 
     async def _record_end(self, container: ContainerState, running: Container) -> None:

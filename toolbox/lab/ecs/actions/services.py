@@ -28,8 +28,6 @@ _CONFIGURATION: Final[Document] = {
     "maximumPercent": 200,
     "minimumHealthyPercent": 100,
 }
-# UpdateService parameters that start a deployment when they are given (ECS API reference, UpdateService).
-_DEPLOYED: Final[tuple[str, ...]] = ("networkConfiguration", "loadBalancers", "serviceRegistries", "platformVersion")
 _NOT_DEPLOYED: Final[tuple[str, ...]] = (
     "healthCheckGracePeriodSeconds",
     "enableExecuteCommand",
@@ -88,7 +86,11 @@ def update_service(core: Core, request: Document, principal: str) -> Document:
     if service.status != ACTIVE:
         raise service_not_active()
     now = core.now()
-    deployed = {key: request[key] for key in _DEPLOYED if key in request and request[key] != service.settings[key]}
+    deployed = {
+        key: request[key]
+        for key in rollouts.DEPLOYED_SETTINGS
+        if key in request and request[key] != service.settings[key]
+    }
     definition = service.primary.revision.definition
     if "taskDefinition" in request:
         definition = core.definition(request["taskDefinition"], active=True)
