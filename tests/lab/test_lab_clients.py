@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.support.families import every_argv
 from tests.support.labs import Lab, until
 from tests.support.shells import run, shell
 
@@ -141,12 +143,12 @@ def test_the_account_agrees_with_what_runs(lab: Lab) -> None:
 
 
 def test_a_task_is_its_role(lab: Lab) -> None:
-    done = shell(lab, "aws", "sts", "get-caller-identity", "--output", "json")
-    assert done.returncode == 0, done.stderr.decode()
-    assert json.loads(done.stdout)["Arn"].startswith("arn:aws:sts::123456789012:assumed-role/tracker-production-task/")
-    done = shell(lab, "aws", "ecs", "list-services", "--cluster", lab.cluster)
-    assert done.returncode == 0, done.stderr.decode()
-    done = shell(lab, "aws", "ecs", "stop-task", "--cluster", lab.cluster, "--task", "x")
+    words = f"--cluster {lab.cluster}"
+    script = f"aws sts get-caller-identity && aws ecs list-services {words} >&2; aws ecs stop-task {words} --task x"
+    done = shell(lab, script)
+    identity = json.loads(done.stdout)
+    assert identity["Arn"].startswith("arn:aws:sts::123456789012:assumed-role/tracker-production-task/")
+    assert lab.full_name("api").encode() in done.stderr
     assert done.returncode != 0
     assert b"is not authorized to perform: ecs:StopTask on resource: arn:aws:ecs:" in done.stderr
 
@@ -272,3 +274,14 @@ def test_a_profile_of_another_account_reaches_only_the_lab(lab: Lab, tmp_path: P
     assert b"unset AWS_PROFILE\n" in shown.stdout
     assert b"user/oncall" in asked.stdout, asked.stderr.decode()
     assert not caught
+
+
+def test_no_secret_stands_in_any_process_s_arguments(lab: Lab) -> None:
+    secrets = lab.client("secretsmanager")
+    names = [secret["Name"] for secret in secrets.list_secrets()["SecretList"]]
+    values = [secrets.get_secret_value(SecretId=name)["SecretString"] for name in names]
+    passwords = set(re.findall(r"://[^:]+:([^@]+)@", " ".join(values)))
+    passwords |= {lab.environment["AWS_SECRET_ACCESS_KEY"]}
+    assert len(passwords) >= 4, "database (two roles), Redis and the person's key"
+    for argv in every_argv():
+        assert not any(password.encode() in argv for password in passwords)

@@ -1,5 +1,6 @@
 """Processes by descent: who is a child of whom, and who of them is still there."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,16 @@ def descendants(pid: int) -> list[Process]:
         if not more:
             return [process for process, _, _ in everyone if process.pid in family]
         family |= more
+
+
+def every_argv() -> list[bytes]:
+    """The arguments of every process, as anybody can read them."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):  # gone meanwhile
+                found.append((entry / "cmdline").read_bytes())
+    return found
 
 
 def _look(pid: int) -> tuple[Process, int, str] | None:
