@@ -32,6 +32,7 @@ from toolbox.lab.outfit import (
 from toolbox.lab.place import Place
 from toolbox.lab.postgres import Postgres, PostgresSettings
 from toolbox.lab.runtime.containers import Runtime
+from toolbox.lab.runtime.spec import Isolation
 from toolbox.lab.servers import POSTGRES, REDIS, Servers
 from toolbox.lab.valkey import Valkey, ValkeySettings
 from toolbox.lab.vpc import Groups, Target, Vpc
@@ -62,10 +63,11 @@ async def assembled(place: Place, inventory: Inventory, progress: Progress) -> A
         endpoint = stack.enter_context(socket.create_server((_HOST, 0), backlog=128))
         url = f"http://{_HOST}:{endpoint.getsockname()[1]}"
         progress("starting PostgreSQL, Redis and the AWS API")
-        base, servers_of = await _lay_foundation(stack, place, inventory, network)
+        base, servers_of = await _lay_foundation(stack, place, inventory, network, progress)
         vpc = _vpc(base)
         stack.push_async_callback(vpc.aclose)
         servers = servers_of(vpc)
+        stack.callback(servers.close)
         for name in (POSTGRES, REDIS):
             await servers.start(name)
         identities = Identities(base.backends)
@@ -76,7 +78,7 @@ async def assembled(place: Place, inventory: Inventory, progress: Progress) -> A
 
 
 async def _lay_foundation(
-    stack: AsyncExitStack, place: Place, inventory: Inventory, network: Network
+    stack: AsyncExitStack, place: Place, inventory: Inventory, network: Network, progress: Progress
 ) -> tuple[_Foundation, Callable[[Vpc], Servers]]:
     """Start what takes long, all at once."""
     redis = ValkeySettings(
@@ -102,6 +104,10 @@ async def _lay_foundation(
         group.create_task(valkey.start())
         group.create_task(postgres.start())
     stack.push_async_callback(runtime.result().aclose)
+    if runtime.result().isolation is Isolation.SHARED:
+        progress(
+            "this kernel lets us make no namespaces: tasks share the host's files, scripts are in $TOOLBOX_SCRIPTS"
+        )
 
     def servers_of(vpc: Vpc) -> Servers:
         return Servers(postgres, valkey, vpc.set_running)

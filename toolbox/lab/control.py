@@ -15,11 +15,10 @@ from typing import Any, Final
 
 from toolbox.errors import LabError
 from toolbox.lab import platform
-from toolbox.lab.place import Description, Place, find, not_up
+from toolbox.lab.place import KEEP, Description, Place, find, not_up
 
 Progress = Callable[[str], None]
 
-KEEP: Final = b"keep\n"
 _ORDER_SECONDS: Final = 60.0
 _DOWN_SECONDS: Final = 20.0
 _UP_SECONDS: Final = 60.0

@@ -19,6 +19,7 @@ ZONES: Final = (f"{REGION}a", f"{REGION}b")
 REGISTRY: Final = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 PERSON: Final = "oncall"
 TOOLBOX_REPOSITORY: Final = "tracker-toolbox"
+_BALANCER_NAME: Final = "tracker-production.elb.lab.internal"  # a name that nobody outside is asked for
 _TRUST: Final = json.dumps(
     {
         "Version": "2012-10-17",
@@ -186,6 +187,7 @@ def _balancer(backends: Backends, plan: Blueprint, vpc_id: str, subnets: tuple[s
     balancer = backends.elb.create_load_balancer(
         "tracker-production", [group], list(subnets), loadbalancer_type="application"
     )
+    balancer.dns_name = _BALANCER_NAME
     arns = {}
     for number, service in enumerate(plan.inventory.services):
         if service.http is None or not is_public(plan.inventory, service):

@@ -13,6 +13,8 @@ from typing import IO, Final
 from toolbox.errors import LabError, UsageError
 
 DEFAULT_NAME: Final = "default"
+KEEP: Final = b"keep\n"
+"""What an owner says to a supervisor that is to outlive it."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 

@@ -52,9 +52,10 @@ class Servers:
         await self._servers[name].stop()
         self._changed(name, False)
 
-    async def aclose(self) -> None:
-        """Stop both."""
-        await asyncio.gather(*(self.stop(name) for name in self._servers))
+    def close(self) -> None:
+        """Watch them no more; whoever made them stops them."""
+        for name in list(self._watchers):
+            self._forget(name)
 
     async def _watch(self, name: str, server: _Server) -> None:
         await server.ended()

@@ -18,9 +18,8 @@ from contextlib import suppress
 from typing import Final
 
 from toolbox.errors import LabError, ToolboxError
-from toolbox.lab.place import Description, Place, find
+from toolbox.lab.place import KEEP, Description, Place, find
 
-KEEP: Final = b"keep\n"
 _TRACE_LINES: Final = 12
 # moto reads them when it is imported. Its default images and policies alone would take a second.
 _MOTO: Final = {"MOTO_EC2_LOAD_DEFAULT_AMIS": "false", "MOTO_IAM_LOAD_MANAGED_POLICIES": "false"}

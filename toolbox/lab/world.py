@@ -1,10 +1,12 @@
 """What exists beside ECS (contract.World), as AWS's API shows it: here above all a task's place in the network."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
+from toolbox.errors import LabError
 from toolbox.lab.addresses import Slot
 from toolbox.lab.aws.backends import ACCOUNT, REGION, Backends
 from toolbox.lab.aws.identities import Identities
@@ -14,6 +16,8 @@ from toolbox.lab.vpc import DNS_PORT, Vpc
 
 if TYPE_CHECKING:
     from moto.ec2.models.subnets import Subnet
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,11 @@ class LabWorld:
         if subnet is None:
             raise StartFailure(f"Unexpected EC2 error while attempting to create network interface in {subnet_id}")
         zone = int(subnet.cidr_block == self._vpc.network.service_cidrs[1])
-        slot = await self._vpc.enter(placement.task_id, placement.security_groups, zone)
+        try:
+            slot = await self._vpc.enter(placement.task_id, placement.security_groups, zone)
+        except (OSError, LabError) as error:
+            log.exception("no place for task %s", placement.task_id)
+            raise StartFailure("Timeout waiting for network interface provisioning to complete.") from error
         return Grant(
             address=slot.task,
             subnet=subnet_id,
