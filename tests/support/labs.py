@@ -114,6 +114,11 @@ class Lab:
         tasks: list[str] = self.client("ecs").list_tasks(cluster=self.cluster, family=_FAMILY)["taskArns"]
         return tasks
 
+    def stop_toolbox_tasks(self) -> None:
+        """Stop what a launcher that the test killed has left, so that the next test starts without it."""
+        for task in self.toolbox_tasks():
+            self.client("ecs").stop_task(cluster=self.cluster, task=task)
+
     def wait_for_no_task(self, seconds: float) -> None:
         """Wait until no launched task is left; AssertionError after `seconds`."""
         until(lambda: not self.toolbox_tasks(), seconds, "no task of ours is left")
