@@ -37,15 +37,21 @@ COMMAND = "echo the command runs >&2; exec sleep 600"
 QUICK = "echo the command runs >&2"
 
 
+@pytest.fixture(autouse=True)
+def swept(lab: Lab) -> Iterator[None]:
+    """What one test left behind, having failed, must not fail the next one."""
+    yield
+    lab.stop_toolbox_tasks()
+
+
 @contextmanager
 def launched(lab: Lab, *options: str, command: str = COMMAND) -> Iterator["subprocess.Popen[bytes]"]:
     words = ["shell", "--scripts", str(lab.scripts), *options, "--", command]
-    process = start(lab, words, stderr=subprocess.PIPE)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+    with start(lab, words, stderr=subprocess.PIPE) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def read_until(process: "subprocess.Popen[bytes]", step: str) -> None:
@@ -96,19 +102,14 @@ def test_ctrl_c_goes_to_the_command_once_it_runs(lab: Lab) -> None:
 
 
 def test_a_second_ctrl_c_stops_the_task_of_a_command_that_will_not_end(lab: Lab) -> None:
-    words = ["shell", "--scripts", str(lab.scripts), "--"]
-    command = "trap 'echo not yet >&2' INT; echo ready >&2; while :; do sleep 600; done"
-    process = start(lab, [*words, command], stderr=subprocess.PIPE)
-    try:
-        read_until(process, "ready")
+    command = "trap 'echo not yet >&2' INT; echo it waits >&2; while :; do sleep 600; done"
+    with launched(lab, command=command) as process:
+        read_until(process, "it waits")
         process.send_signal(signal.SIGINT)
         read_until(process, "not yet")
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
         assert process.returncode == 130
-    finally:
-        process.kill()
-        process.communicate()
     lab.wait_for_no_task(seconds=10)
 
 

@@ -32,11 +32,11 @@ class CutProxy:
                 content = answer.read()
                 upstream.close()
                 target = self.headers.get("X-Amz-Target", "").encode()
-                if target == cut:
+                if cut and target == cut:
                     outer.cuts += 1
                     self.close_connection = True
                     return
-                if target == hold:
+                if hold and target == hold:
                     outer.held.set()
                     outer.release.wait(timeout=30)
                 self.send_response(answer.status)

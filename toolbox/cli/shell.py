@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-from toolbox.errors import UsageError
+from toolbox.errors import LaunchError, ToolboxError, UsageError
 
 if TYPE_CHECKING:
     import typer
@@ -96,7 +96,7 @@ def register(app: "typer.Typer") -> None:
             clock["heartbeat"] = 0
         wish = _Wish(tuple(command) if command else None, tty, plan, scripts, clock, keep, attach, client, inventory)
         with Progress() as progress, _lab(lab, name, progress):
-            code = _run(wish, progress)
+            code = _observed(wish, progress)
         raise typer.Exit(code)
 
 
@@ -117,6 +117,16 @@ def _lab(wanted: bool, name: str | None, progress: "Progress") -> Iterator[None]
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+
+def _observed(wish: _Wish, progress: "Progress") -> int:
+    """As `_run`; whatever kept us from seeing the outcome ends with the code that says so (255)."""
+    try:
+        return _run(wish, progress)
+    except (UsageError, LaunchError):
+        raise
+    except ToolboxError as error:
+        raise LaunchError(error.sentence, cause=error.cause, next_step=error.next_step, detail=error.detail) from error
 
 
 def _run(wish: _Wish, progress: "Progress") -> int:

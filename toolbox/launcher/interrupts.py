@@ -11,7 +11,7 @@ _TWICE_SECONDS: Final = 1.0
 
 
 class Interrupts:
-    """While entered, a signal cancels `task`; Ctrl-C goes to `forward` instead while that is set.
+    """While entered, a signal cancels `task`; Ctrl-C goes to `forward` instead while that is set and takes it.
 
     A second Ctrl-C within a second of a forwarded one cancels as well. `received` is the signal that cancelled.
     A signal that was ignored when we started (`nohup`) stays ignored.
@@ -19,7 +19,7 @@ class Interrupts:
 
     def __init__(self, task: "asyncio.Task[object]", notify: Callable[[str], None]) -> None:
         self.received: signal.Signals | None = None
-        self.forward: Callable[[], None] | None = None
+        self.forward: Callable[[], bool] | None = None
         self._task = task
         self._notify = notify
         self._forwarded_at = float("-inf")
@@ -40,9 +40,9 @@ class Interrupts:
 
     def _on_signal(self, number: signal.Signals) -> None:
         now = asyncio.get_running_loop().time()
-        if number is signal.SIGINT and self.forward is not None and now - self._forwarded_at > _TWICE_SECONDS:
+        again = now - self._forwarded_at <= _TWICE_SECONDS
+        if number is signal.SIGINT and not again and self.forward is not None and self.forward():
             self._forwarded_at = now
-            self.forward()
         elif self.received is None:
             self.received = number
             self._task.cancel()

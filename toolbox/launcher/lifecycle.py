@@ -1,7 +1,7 @@
 """A task from RunTask to StopTask: whatever happens in between, nothing keeps running after its owner is gone."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,7 +21,7 @@ _MISSING_SECONDS: Final = 60.0
 _STOP_CODE_SECONDS: Final = 3.0
 _WITHDRAW_SECONDS: Final = 40.0
 _SEARCH_PAUSES: Final = (0.0, 1.0, 2.0, 4.0)
-_STOP_PAUSES: Final = (0.0, 1.0, 3.0)
+_STOP_PAUSES: Final = (0.0, 0.3, 1.0, 2.0, 4.0, 8.0)
 _WATCH_SECONDS: Final = 3.0
 
 
@@ -70,7 +70,7 @@ async def started(aws: Aws, run: Document, *, keep: bool, progress: Progress) ->
     finally:
         if not kept:
             progress(f"stopping task {task.short}")
-            await stop(aws, task.cluster, task.arn)
+            await _to_its_end(stop(aws, task.cluster, task.arn))
 
 
 async def until_ready(aws: Aws, task: TaskRef, patience: Patience, progress: Progress) -> None:
@@ -151,11 +151,12 @@ async def stop(aws: Aws, cluster: str, arn: str) -> None:
         try:
             await aws.call("ecs", "stop_task", cluster=cluster, task=arn, reason="toolbox: its shell has ended")
         except AwsError as failure:
-            if isinstance(failure, AwsRefused) and "not found" in failure.message.lower():
-                return
+            # 'not found' is tried again too: ECS may say so of a task that it has started a moment ago.
             error = failure
         else:
             return
+    if isinstance(error, AwsRefused) and "not found" in error.message.lower():
+        return
     raise LaunchError(
         f"Task {arn.rpartition('/')[2]} could not be stopped: {error}. Its own clock ends it.",
         cause="task-not-stopped",
@@ -176,6 +177,16 @@ async def mine(aws: Aws, cluster: str) -> list[Mapping[str, Any]]:
 def tag(task: Mapping[str, Any], key: str) -> str:
     """The value of one tag of `task`, empty where it has none."""
     return next((str(pair["value"]) for pair in task.get("tags", []) if pair.get("key") == key), "")
+
+
+async def _to_its_end(step: Coroutine[Any, Any, None]) -> None:
+    """Carry `step` out although we are cancelled meanwhile; the cancellation counts afterwards."""
+    job = asyncio.ensure_future(step)
+    try:
+        await asyncio.shield(job)
+    except asyncio.CancelledError:
+        await job
+        raise
 
 
 async def _withdraw_in_time(aws: Aws, run: Document, request: "asyncio.Future[dict[str, Any]]") -> None:

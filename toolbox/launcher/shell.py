@@ -170,14 +170,17 @@ def _listener(voice: Voice) -> Callable[[SessionEvent], None]:
     return listen
 
 
-def _forwarder(far: FarSide) -> Callable[[], None]:
-    """A handler for Ctrl-C that passes it on to the running command."""
+def _forwarder(far: FarSide) -> Callable[[], bool]:
+    """A handler for Ctrl-C that passes it on to the command; it says whether there is one that runs."""
     under_way: set[asyncio.Task[None]] = set()
 
-    def forward() -> None:
+    def forward() -> bool:
+        if not far.running:
+            return False
         sending = asyncio.ensure_future(far.signal(signal.SIGINT))
         under_way.add(sending)
         sending.add_done_callback(under_way.discard)
+        return True
 
     return forward
 

@@ -92,6 +92,11 @@ class FarSide:
         self._heard = time.monotonic()
         self._running: Channel | None = None
 
+    @property
+    def running(self) -> bool:
+        """Whether `run` has a command under way that a signal would reach."""
+        return self._running is not None
+
     async def deliver(self, archive: bytes) -> Delivery:
         """Put the scripts of `archive` (tar or tar.gz) in place of those that are there, verified by sha256.
 

@@ -102,9 +102,7 @@ def _on_terminal(order: Order, arguments: list[str], environment: Mapping[str, s
         attributes[0] |= _IUTF8
         termios.tcsetattr(slave, termios.TCSANOW, attributes)
         set_size(slave, order.columns, order.rows)
-        pid = os.fork()
-        if pid == 0:
-            _become(arguments, environment, (slave, slave, slave), terminal=True)
+        pid = _fork(arguments, environment, (slave, slave, slave), terminal=True)
     except OSError:
         os.close(master)
         raise
@@ -118,9 +116,7 @@ def _on_pipes(arguments: list[str], environment: Mapping[str, str]) -> Child:
     ends = [os.pipe() for _ in range(3)]
     (stdin, to_stdin), (from_stdout, stdout), (from_stderr, stderr) = ends
     try:
-        pid = os.fork()
-        if pid == 0:
-            _become(arguments, environment, (stdin, stdout, stderr), terminal=False)
+        pid = _fork(arguments, environment, (stdin, stdout, stderr), terminal=False)
     except OSError:
         for end in (to_stdin, from_stdout, from_stderr):
             os.close(end)
@@ -131,6 +127,28 @@ def _on_pipes(arguments: list[str], environment: Mapping[str, str]) -> Child:
     for end in (to_stdin, from_stdout, from_stderr):
         os.set_blocking(end, False)
     return Child(pid, to_stdin, from_stdout, from_stderr)
+
+
+def _fork(
+    arguments: list[str], environment: Mapping[str, str], standard: tuple[int, int, int], *, terminal: bool
+) -> int:
+    """The child's pid, once it has become `arguments` (or failed to): from then on a signal reaches its group.
+
+    Earlier there is no such group yet, and our own handlers would still be in place in the child.
+    """
+    started, starting = os.pipe()
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _become(arguments, environment, standard, terminal=terminal)
+    except OSError:
+        os.close(started)
+        raise
+    finally:
+        os.close(starting)
+    with os.fdopen(started, "rb") as until_exec:
+        until_exec.read()  # nothing is written: the child's end closes on exec
+    return pid
 
 
 def _become(
