@@ -79,6 +79,7 @@ async def test_a_target_is_initial_then_healthy_then_draining(lab: EcsLab) -> No
 
 
 async def test_an_unhealthy_target_is_replaced_and_told(lab: EcsLab) -> None:
+    lab.world.groups[GROUP] = replace(FAST, unhealthy_threshold=20)  # a new task has a second to listen
     await lab.serve("web", await define_server(lab), loadBalancers=BALANCED)
     await lab.until_settled("web")
     (task,) = await lab.tasks()

@@ -76,8 +76,10 @@ async def copy_lines(shim: Process, write: Callable[[str], None]) -> None:
 def send(shim: Process, number: signal.Signals) -> None:
     """Signal a shim that still runs."""
     if shim.returncode is None:
+        # Not send_signal: in Python 3.11 it polls, and when the shim has just ended that takes its exit code away from
+        # asyncio, which then reports 255.
         with suppress(ProcessLookupError):
-            shim.send_signal(number)
+            os.kill(shim.pid, number)
 
 
 async def _hand_over(shim: Process, orders: Mapping[str, Any]) -> None:
