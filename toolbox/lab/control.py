@@ -3,7 +3,6 @@
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -72,7 +71,7 @@ def up(
         return Lab(place)
     if place.directory.exists():
         progress("cleaning up after a lab that was killed")
-        shutil.rmtree(place.directory)
+        place.remove()
     place.make()
     with place.log.open("wb") as errors:
         supervisor = subprocess.Popen(
@@ -118,7 +117,7 @@ def down(name: str | None = None, environ: Mapping[str, str] = os.environ) -> bo
     if pid is not None:
         with suppress(ProcessLookupError):
             _stop(pid)
-    shutil.rmtree(place.directory, ignore_errors=True)
+    place.remove()
     return True
 
 
@@ -239,7 +238,7 @@ def _end(supervisor: "subprocess.Popen[bytes]", place: Place | None) -> None:
         supervisor.kill()
         supervisor.wait()
     if place is not None:
-        shutil.rmtree(place.directory, ignore_errors=True)
+        place.remove()
 
 
 def _stop(pid: int) -> None:

@@ -164,7 +164,7 @@ def _groups(backends: Backends, plan: Blueprint, vpc_id: str) -> tuple[str, str,
 
 def _roles(backends: Backends) -> tuple[str, str]:
     """The role that the tasks have, with exactly the policy that the repository offers, and the execution role."""
-    task_policy = (repository_root() / "task-role-policy.json").read_text("utf-8")
+    task_policy = (repository_root() / "toolbox" / "launcher" / "task-role-policy.json").read_text("utf-8")
     allow = {"Effect": "Allow", "Action": list(_EXECUTION), "Resource": "*"}
     execution_policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
     arns = []

@@ -4,8 +4,9 @@ import fcntl
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Final
@@ -65,6 +66,13 @@ class Place:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.directory.chmod(0o700)
         self.shared.mkdir(exist_ok=True)
+
+    def remove(self) -> None:
+        """Leave no file, and none of our directories that is empty now."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        with suppress(OSError):  # another lab lives there, or took it away just now
+            self.directory.parent.rmdir()
+            self.directory.parent.parent.rmdir()
 
     def lock(self) -> IO[str] | None:
         """Hold the lab's lock until the file is closed or we die; None while another process holds it."""

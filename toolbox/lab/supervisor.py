@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import resource
-import shutil
 import signal
 import sys
 import traceback
@@ -46,7 +45,7 @@ def main() -> int:
         _tell_failure(_innermost(error))
         return LabError.exit_code
     finally:
-        shutil.rmtree(place.directory, ignore_errors=True)
+        place.remove()
         lock.close()
     return 0
 

@@ -21,7 +21,7 @@ from toolbox.launcher.prepare import Prepared, prepare, revision
 from toolbox.session import remote
 from toolbox.session.client import Dropped, Resumed, SessionEvent
 from toolbox.session.remote import Command, FarSide
-from toolbox.session.terminal import LocalStdio
+from toolbox.session.terminal import LocalStdio, lent
 
 _RELAY: Final = "toolbox relay"
 _RELAY_SECONDS: Final = 20.0
@@ -130,7 +130,8 @@ async def _plugin_session(job: _Job, task: TaskRef) -> int:
     job.voice.tell("through AWS's plugin: scripts/ is not mounted, and no exit code comes back")
     ticket = await execute(job.aws, task, plugin.SHELL, job.patience.agent, job.voice.progress)
     job.voice.progress("")
-    return await plugin.run(job.aws, task, ticket)
+    with lent():
+        return await plugin.run(job.aws, task, ticket)
 
 
 async def _unless_it_dies(aws: Aws, task: TaskRef, session: Coroutine[Any, Any, int]) -> int:

@@ -12,8 +12,8 @@ import select
 import signal
 import termios
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -28,6 +28,18 @@ _JOIN_SECONDS: Final = 0.5
 _LEAVE_FULL_SCREEN: Final = b"\x1b[?1049l"
 _CALM: Final = b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1l\x1b>\x1b[?25h\x1b[0m"
 _ENTER_FULL_SCREEN: Final = b"\x1b[?1049h"
+
+
+@contextmanager
+def lent(stdin: int = 0) -> Iterator[None]:
+    """Let another program have the terminal; its settings are restored afterwards, which AWS's plugin does not do."""
+    saved = termios.tcgetattr(stdin) if os.isatty(stdin) else None
+    try:
+        yield
+    finally:
+        if saved is not None:
+            with suppress(termios.error):  # the terminal has gone
+                termios.tcsetattr(stdin, termios.TCSADRAIN, saved)
 
 
 class LocalStdio:
