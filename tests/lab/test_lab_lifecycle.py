@@ -151,7 +151,7 @@ def test_two_labs_live_side_by_side(lab: Lab, tmp_path: Path) -> None:
         second.stop("postgres")
         assert not second.status()["parts"]["postgres"]
         assert lab.status()["parts"]["postgres"]
-    assert not any((tmp_path / "toolbox" / "labs").iterdir())
+    assert not list(tmp_path.iterdir()), "a file or directory of the second lab is left"
 
 
 def test_a_lab_that_cannot_start_says_why_and_leaves_nothing(environ: dict[str, str], tmp_path: Path) -> None:
