@@ -7,8 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -153,19 +151,6 @@ def test_a_task_is_its_role(lab: Lab) -> None:
     assert b"is not authorized to perform: ecs:StopTask on resource: arn:aws:ecs:" in done.stderr
 
 
-@contextmanager
-def _denied(lab: Lab, action: str) -> Iterator[None]:
-    """The person is denied an action meanwhile, by a policy as in AWS."""
-    iam = lab.client("iam")
-    statement = {"Effect": "Deny", "Action": action, "Resource": "*"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    iam.put_user_policy(UserName="oncall", PolicyName="denied", PolicyDocument=document)
-    try:
-        yield
-    finally:
-        iam.delete_user_policy(UserName="oncall", PolicyName="denied")
-
-
 @pytest.mark.parametrize(
     ("action", "service", "method", "how", "code"),
     [
@@ -187,7 +172,7 @@ def _denied(lab: Lab, action: str) -> Iterator[None]:
 def test_what_a_policy_denies_is_denied_in_awss_words(
     lab: Lab, action: str, service: str, method: str, how: dict[str, str], code: str
 ) -> None:
-    with _denied(lab, action), pytest.raises(ClientError) as caught:
+    with lab.denied(action), pytest.raises(ClientError) as caught:
         getattr(lab.client(service), method)(**how)
     error = caught.value.response["Error"]
     assert error["Code"] == code

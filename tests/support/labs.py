@@ -15,11 +15,10 @@ import boto3
 
 from toolbox.inventory import Inventory, load
 from toolbox.lab import control
+from toolbox.launcher.plan import STARTED_BY
 
 _AWS: Final = str(Path(sys.executable).parent / "aws")
 _REPOSITORY: Final = Path(__file__).parents[2]
-# What launched tasks carry: see launcher/plan.py.
-_FAMILY: Final = "tracker-toolbox-production"
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,18 @@ class Lab:
     def with_environment(self, environment: Mapping[str, str]) -> "Lab":
         """The same lab, seen from another environment."""
         return replace(self, environment=environment)
+
+    @contextmanager
+    def denied(self, action: str) -> Iterator[None]:
+        """The person is denied an action meanwhile, by a policy as in AWS."""
+        iam = self.client("iam")
+        statement = {"Effect": "Deny", "Action": action, "Resource": "*"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_user_policy(UserName="oncall", PolicyName="denied", PolicyDocument=document)
+        try:
+            yield
+        finally:
+            iam.delete_user_policy(UserName="oncall", PolicyName="denied")
 
     def full_name(self, service: str) -> str:
         """A service's full name."""
@@ -111,7 +122,7 @@ class Lab:
 
     def toolbox_tasks(self) -> list[str]:
         """The ARNs of the launched tasks that are not stopped."""
-        tasks: list[str] = self.client("ecs").list_tasks(cluster=self.cluster, family=_FAMILY)["taskArns"]
+        tasks: list[str] = self.client("ecs").list_tasks(cluster=self.cluster, startedBy=STARTED_BY)["taskArns"]
         return tasks
 
     def stop_toolbox_tasks(self) -> None:

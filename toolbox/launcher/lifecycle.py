@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from toolbox.aws import Aws, AwsRefused, AwsUnreachable
+from toolbox.aws import Aws, AwsDenied, AwsRefused, AwsUnreachable
 from toolbox.cluster import reasons
 from toolbox.errors import AwsError, LaunchError
 from toolbox.launcher import died
@@ -153,6 +153,8 @@ async def stop(aws: Aws, cluster: str, arn: str) -> None:
         except AwsError as failure:
             # 'not found' is tried again too: ECS may say so of a task that it has started a moment ago.
             error = failure
+            if isinstance(failure, AwsDenied):
+                break
         else:
             return
     if isinstance(error, AwsRefused) and "not found" in error.message.lower():
