@@ -1,11 +1,16 @@
 """Fixtures that every room's tests may ask for."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support import labs
+
+# A run in the background, or under nohup, comes with these ignored, and what it starts would ignore them too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
