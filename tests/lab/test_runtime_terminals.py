@@ -74,15 +74,18 @@ async def test_it_is_inside_on_a_terminal_of_its_own(runtime: Runtime) -> None:
 
 
 async def test_ctrl_c_and_a_resize_arrive(runtime: Runtime) -> None:
+    mark = uuid.uuid4().hex
     process = await runtime.spawn("task", "app", ["bash", "--norc", "-i"])
     screen = Screen(process)
-    os.write(process.master, b"echo star''ted; sleep 100\n")
-    await screen.shows(b"started")
+    os.write(process.master, f"M={mark} sleep 300\n".encode())
+    await until(lambda: len(marked(mark)) == 1)  # it has the terminal: it was given it before its exec
     os.write(process.master, b"\x03")
+    await until(lambda: marked(mark) == [])
     fcntl.ioctl(process.master, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 121, 0, 0))
-    os.write(process.master, b"stty size; echo code:$?; exit 7\n")
+    os.write(process.master, b"echo code:$?; stty size; exit 7\n")
     assert await process.wait() == 7
     await screen.shows(b"33 121\r\n")
+    assert b"code:130\r\n" in screen.shown
     os.close(process.master)
 
 
