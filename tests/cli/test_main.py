@@ -1,5 +1,6 @@
 """The program around the commands: exit codes, sentences instead of tracebacks, and a quick start."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,13 @@ def test_help_has_examples_and_every_command() -> None:
     assert toolbox().stdout == done.stdout
 
 
+@pytest.mark.parametrize("group", ["probe", "lab"])
+def test_a_group_alone_shows_its_help_as_the_program_does(group: str) -> None:
+    done = toolbox(group)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == toolbox(group, "--help").stdout
+
+
 @pytest.mark.parametrize("command", [["shell"], ["probe", "db"], ["lab"]])
 def test_each_command_has_help_with_examples(command: list[str]) -> None:
     done = toolbox(*command, "--help")
@@ -76,6 +84,27 @@ def test_bad_usage_is_64_with_the_place(words: list[str], told: str) -> None:
     assert told in done.stderr
     assert "→" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "about"),
+    [
+        (["lab", "stop"], "toolbox lab stop --help"),
+        (["lab", "halt"], "toolbox lab --help"),
+        (["probe", "db", "now"], "toolbox probe db --help"),
+        (["shell", "--colour"], "toolbox shell --help"),
+        (["prob"], "toolbox --help"),
+    ],
+)
+def test_bad_usage_leads_to_the_help_of_that_very_command(words: list[str], about: str) -> None:
+    assert f"See '{about}'." in toolbox(*words).stderr
+
+
+def test_a_shell_in_the_task_is_not_asked_for_another_task() -> None:
+    done = toolbox("shell", "--", "true", environment={**os.environ, "TOOLBOX_TASK": "1"})
+    assert done.returncode == 64
+    assert "is already in a task" in done.stderr
+    assert "→" in done.stderr
 
 
 def test_our_own_crash_is_70_and_a_sentence() -> None:

@@ -26,7 +26,7 @@ def register(app: "typer.Typer") -> None:
     """Add the commands to `app`."""
     import typer
 
-    lab = typer.Typer(help=_HELP, no_args_is_help=True, rich_markup_mode=None)
+    lab = typer.Typer(help=_HELP, rich_markup_mode=None)
     app.add_typer(lab, name="lab")
     name_option = Annotated[str | None, typer.Option("--name", help="Which lab (TOOLBOX_LAB).")]
     part_argument = Annotated[str, typer.Argument(metavar="PART", help="postgres, redis, dns, or a service (api, …).")]

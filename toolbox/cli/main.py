@@ -17,6 +17,8 @@ from toolbox.errors import ToolboxError, UsageError
 # command -> the module of toolbox.cli that registers it
 COMMANDS: Final = {"shell": "shell", "probe": "probe", "lab": "lab"}
 
+# What says nothing yet about what to do: the answer is the help.
+_BARE: Final[tuple[list[str], ...]] = ([], ["probe"], ["lab"])
 _CRASHED: Final = 70
 _INTERRUPTED: Final = 130
 _INTRODUCTION: Final = """The on-call toolbox of the tracker production.
@@ -82,14 +84,15 @@ def _run(words: list[str]) -> int:
     for module in [COMMANDS[asked]] if asked in COMMANDS else _present():
         import_module(f"toolbox.cli.{module}").register(app)
     try:
-        code = app(words or ["--help"], prog_name="toolbox", standalone_mode=False)
+        code = app([*words, "--help"] if words in _BARE else words, prog_name="toolbox", standalone_mode=False)
     except typer.Abort:
         raise KeyboardInterrupt from None
     except SystemExit:
         raise BrokenPipeError from None  # typer's answer to one; nothing else of it exits in this mode
     except typer.TyperException as error:
-        about = f"toolbox {asked} --help" if asked in COMMANDS else "toolbox --help"
-        raise UsageError(error.format_message(), cause="usage", next_step=f"See '{about}'.") from error
+        context = getattr(error, "ctx", None)  # that of the command whose words were wrong
+        about = context.command_path if context else "toolbox"
+        raise UsageError(error.format_message(), cause="usage", next_step=f"See '{about} --help'.") from error
     return code if isinstance(code, int) else 0
 
 

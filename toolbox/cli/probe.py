@@ -35,7 +35,7 @@ def register(app: "typer.Typer") -> None:
 
     from toolbox.probes.registry import PROBES
 
-    group = typer.Typer(help=_GROUP_HELP, no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(help=_GROUP_HELP, rich_markup_mode=None)
     for probe in PROBES:
         _add(group, probe)
     app.add_typer(group, name="probe")

@@ -89,6 +89,12 @@ def register(app: "typer.Typer") -> None:
     ) -> None:
         from toolbox.cli.progress import Progress
 
+        if os.environ.get("TOOLBOX_TASK"):
+            raise UsageError(
+                "This shell is already in a task in the VPC.",
+                cause="usage",
+                next_step="Type the command itself here; for another task, run this on your own machine.",
+            )
         if client is Client.PLUGIN and command:
             raise typer.BadParameter("'--client plugin' opens a shell only: it brings no exit code back.")
         clock = {"lifetime": _seconds("lifetime", lifetime), "idle": _seconds("idle", idle)}
