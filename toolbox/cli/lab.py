@@ -38,7 +38,6 @@ def register(app: "typer.Typer") -> None:
 
         with Progress() as progress:
             there = control.up(name, progress)
-            progress("")
             progress.tell(f"The lab '{there.name}' is up. In this shell: eval \"$(toolbox lab env{_option(name)})\"")
 
     @lab.command("down", help="End the lab and all of it, also after it was killed.")

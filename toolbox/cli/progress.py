@@ -2,6 +2,7 @@
 
 import os
 import sys
+import textwrap
 import threading
 import time
 from types import TracebackType
@@ -11,6 +12,8 @@ from toolbox.render.text import printable
 
 _TICK_SECONDS: Final = 0.1
 _CLEAR: Final = "\r\x1b[K"
+_INDENT: Final = " " * 9  # as wide as the seconds before a step
+_NARROWEST: Final = 20
 
 
 class Progress:
@@ -34,9 +37,10 @@ class Progress:
         step = printable(step)
         with self._lock:
             if step == self._step:
+                self._paused = not step
                 return
             if self._live and self._step:
-                self._write(f"{_CLEAR}{self._line(self._step)}\n")
+                self._write(self._last(self._step))
             elif self._live and self._paused:
                 # A program had the terminal meanwhile and may have left the cursor behind its last word.
                 self._write("\n")
@@ -46,12 +50,16 @@ class Progress:
                 self._write(self._line(step) if self._live else f"{self._line(step)}\n")
 
     def tell(self, text: str) -> None:
-        """Write a line that stays, beside what is going on."""
+        """Write a line that stays, below the step that led to it; on a terminal that step ticks no more."""
         with self._lock:
-            waiting = self._live and self._step
-            self._write(f"{_CLEAR if waiting else ''}         {printable(text)}\n")
-            if waiting:
-                self._write(self._line(self._step))
+            if self._live and self._step:
+                self._write(self._last(self._step))
+                self._step = ""
+            told = self._wrapped(f"{_INDENT}{printable(text)}")
+            if self._live and self._paused:
+                # A program has the terminal, which is raw then, and the cursor stands anywhere.
+                told = f"\n{told}".replace("\n", "\r\n")
+            self._write(told)
 
     def __enter__(self) -> Self:
         if self._live:
@@ -74,8 +82,25 @@ class Progress:
                     self._write(f"{_CLEAR}{self._line(self._step)}")
 
     def _line(self, step: str) -> str:
-        width = os.get_terminal_size(sys.stderr.fileno()).columns - 1 if self._live else None
-        return f"{time.monotonic() - self._started:6.1f} s {step}"[:width]
+        """A step that goes on: it is replaced, which only works within one line of the terminal."""
+        text = self._timed(step)
+        return text[: self._width()] if self._live else text
+
+    def _last(self, step: str) -> str:
+        """A step that is over, in as many lines as it takes."""
+        return f"{_CLEAR}{self._wrapped(self._timed(step))}"
+
+    def _timed(self, step: str) -> str:
+        return f"{time.monotonic() - self._started:6.1f} s {step}"
+
+    def _wrapped(self, text: str) -> str:
+        lines = [text]
+        if self._live:
+            lines = textwrap.wrap(text, self._width(), subsequent_indent=_INDENT, break_on_hyphens=False)
+        return "".join(f"{line}\n" for line in lines)
+
+    def _width(self) -> int:
+        return max(os.get_terminal_size(sys.stderr.fileno()).columns - 1, _NARROWEST)
 
     def _write(self, text: str) -> None:
         try:
