@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import struct
 import time
 from collections.abc import AsyncIterator
@@ -29,6 +30,7 @@ from toolbox.probes import db
 from toolbox.probes.context import Context
 from toolbox.probes.dsn import DatabaseTarget, Endpoint, parse
 from toolbox.probes.postgres_login import log_in
+from toolbox.probes.postgres_query import QueryFault, rows
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -502,6 +504,40 @@ async def test_a_backend_that_hangs_ends_the_query_in_time(server: Postgres) -> 
         await connection.close()
     assert (result.status, result.cause) == (Status.FAIL, Cause.DB_SLOW)
     assert time.monotonic() - start < 2
+
+
+def sent_and_unread(descriptor: int) -> bool:
+    """Whether the other side of a connection on loopback has not yet read all that was sent."""
+    port = socket.socket(fileno=os.dup(descriptor)).getsockname()[1]
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    # local address, remote address, state, tx:rx queue: the server's socket is the one whose remote port is ours
+    return any(int(line[2].partition(":")[2], 16) == port and line[4].partition(":")[2] != "0" * 8 for line in lines)
+
+
+async def test_an_interrupted_query_ends_at_once_even_on_a_server_that_hangs(server: Postgres) -> None:
+    target, connection = await logged_in(server, 5)
+    backend = connection.info.backend_pid
+    os.kill(backend, signal.SIGSTOP)
+    start = time.monotonic()
+    try:
+        asked = asyncio.create_task(db.query(target, connection, timeout=5))
+        descriptor = connection.fileno()
+        await until(lambda: sent_and_unread(descriptor), what="the query is on its way")
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+    finally:
+        os.kill(backend, signal.SIGCONT)
+        await connection.close()
+    assert time.monotonic() - start < 1
+
+
+async def test_more_rows_than_were_asked_for_are_not_kept(server: Postgres) -> None:
+    _, connection = await logged_in(server, 5)
+    answer = await rows(connection, "SELECT generate_series(1, 1000000000)", timeout=5)
+    await connection.close()
+    assert isinstance(answer, QueryFault)
+    assert answer.cause is Cause.PROTOCOL_MISMATCH
 
 
 async def test_a_session_that_an_administrator_ends(server: Postgres) -> None:

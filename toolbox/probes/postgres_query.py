@@ -1,12 +1,11 @@
 """Statements with a clock of our own, since the server's statement_timeout does not help when the server hangs."""
 
 import asyncio
+import contextlib
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from toolbox.model.result import Cause
 from toolbox.probes.postgres_faults import cause_of_state
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 Row = tuple[object, ...]
+_MAX_ROWS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,33 +26,39 @@ class QueryFault:
 
 
 async def rows(connection: "AsyncConnection[Row]", statement: str, *, timeout: float) -> list[Row] | QueryFault:
-    """The rows of a statement. After `timeout` seconds without an answer the connection is cut, and of no more use."""
+    """The rows of a statement, at most 1000. Without an answer within `timeout` seconds, with more rows, or when
+    cancelled, the connection is cut, and of no more use.
+    """
     import psycopg
 
-    cut = asyncio.Event()
+    work = asyncio.create_task(_fetch(connection, statement))
     try:
-        with _cut_after(connection, timeout, cut):
-            return await (await connection.execute(statement.encode())).fetchall()
+        done, _ = await asyncio.wait({work}, timeout=timeout)
+    finally:
+        # A task that is cancelled would have psycopg ask the server, which hangs, to cancel the statement, for 5 s more.
+        if not work.done():
+            _cut(connection)
+            await asyncio.wait({work})
+    try:
+        answer = work.result()
     except psycopg.Error as error:
-        if cut.is_set():
+        if not done:
             return QueryFault(Cause.DB_SLOW, f"no answer to the query within {timeout:g} s")
         return QueryFault(cause_of_state(error.sqlstate, str(error)), str(error))
+    return answer
 
 
-@contextmanager
-def _cut_after(connection: "AsyncConnection[Row]", seconds: float, cut: asyncio.Event) -> Iterator[None]:
-    """Cut the connection's socket after `seconds`, unless the block has ended.
+async def _fetch(connection: "AsyncConnection[Row]", statement: str) -> list[Row] | QueryFault:
+    found: list[Row] = []
+    async with contextlib.aclosing(connection.cursor().stream(statement.encode())) as answer:
+        async for row in answer:
+            if len(found) == _MAX_ROWS:
+                await connection.close()
+                return QueryFault(Cause.PROTOCOL_MISMATCH, "the answer has more rows than were asked for")
+            found.append(row)
+    return found
 
-    A timeout that cancels would have psycopg ask the server, which hangs, to cancel the statement, for 5 s more.
-    """
 
-    def cut_it() -> None:
-        cut.set()
-        with socket.socket(fileno=os.dup(connection.fileno())) as sock:
-            sock.shutdown(socket.SHUT_RDWR)
-
-    timer = asyncio.get_running_loop().call_later(seconds, cut_it)
-    try:
-        yield
-    finally:
-        timer.cancel()
+def _cut(connection: "AsyncConnection[Row]") -> None:
+    with socket.socket(fileno=os.dup(connection.fileno())) as sock, contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
