@@ -5,12 +5,14 @@ import contextlib
 import os
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from toolbox.model.result import Cause
 from toolbox.probes.postgres_faults import cause_of_state
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from psycopg import AsyncConnection
 
 Row = tuple[object, ...]
@@ -35,7 +37,7 @@ async def rows(connection: "AsyncConnection[Row]", statement: str, *, timeout: f
     try:
         done, _ = await asyncio.wait({work}, timeout=timeout)
     finally:
-        # A task that is cancelled would have psycopg ask the server, which hangs, to cancel the statement, for 5 s more.
+        # Cancelled, psycopg would ask the server, which hangs, to cancel the statement: for 5 s more.
         if not work.done():
             _cut(connection)
             await asyncio.wait({work})
@@ -50,7 +52,8 @@ async def rows(connection: "AsyncConnection[Row]", statement: str, *, timeout: f
 
 async def _fetch(connection: "AsyncConnection[Row]", statement: str) -> list[Row] | QueryFault:
     found: list[Row] = []
-    async with contextlib.aclosing(connection.cursor().stream(statement.encode())) as answer:
+    stream = cast("AsyncGenerator[Row]", connection.cursor().stream(statement.encode()))  # declared as an iterator only
+    async with contextlib.aclosing(stream) as answer:
         async for row in answer:
             if len(found) == _MAX_ROWS:
                 await connection.close()
