@@ -49,9 +49,10 @@ done
 
 finish() {
   say "$1"
-  if [ -n "${sleeper:-}" ]; then
-    kill "$sleeper" 2>/dev/null
-    wait "$sleeper" 2>/dev/null
+  # The sleep in the background, if it has begun. KILL: just after its fork a shell still swallows TERM.
+  if [ -n "${!:-}" ]; then
+    kill -KILL "$!" 2>/dev/null
+    wait "$!" 2>/dev/null
   fi
   exit "$2"
 }
@@ -61,8 +62,7 @@ start=$(date +%s)
 say "ready; ends after ${lifetime} s, or ${idle} s without use"
 while :; do
   sleep "$pause" &
-  sleeper=$!
-  wait "$sleeper"
+  wait "$!"
   now=$(date +%s)
   if [ -e "$run/activity" ]; then
     used=$(newest "$run/activity")
