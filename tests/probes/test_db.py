@@ -350,9 +350,9 @@ async def test_an_expired_certificate_is_told_from_an_untrusted_one(tmp_path: Pa
 # Hostile servers
 
 
-def error_response(message: bytes) -> bytes:
+def error_response(message: bytes, state: bytes = b"28P01", routine: bytes = b"auth_failed") -> bytes:
     """PostgreSQL 55.7, ErrorResponse."""
-    fields = b"SFATAL\0C28P01\0M" + message + b"\0\0"
+    fields = b"SFATAL\0C" + state + b"\0M" + message + b"\0R" + routine + b"\0\0"
     return b"E" + struct.pack("!i", len(fields) + 4) + fields
 
 
@@ -368,11 +368,33 @@ async def test_what_a_server_says_is_bounded_printable_and_without_the_password(
     assert "hunter2" not in repr(results)
 
 
-async def test_words_that_nobody_knows_are_a_failure_without_a_cause() -> None:
-    with answering(error_response(b"Passwortauthentifizierung fehlgeschlagen")) as port:
+@pytest.mark.parametrize(
+    ("state", "routine", "cause"),
+    [
+        (b"28P01", b"auth_failed", Cause.AUTH_FAILED),
+        (b"28000", b"ClientAuthentication", Cause.DB_NO_HBA_ENTRY),
+        (b"28000", b"InitializeSessionUserId", Cause.AUTH_FAILED),
+        (b"3D000", b"InitPostgres", Cause.DB_UNKNOWN_DATABASE),
+        (b"53300", b"InitProcess", Cause.DB_TOO_MANY_CONNECTIONS),
+        (b"42501", b"CheckMyDatabase", Cause.PERMISSION_DENIED),
+        (b"57P03", b"ProcessStartupPacket", None),  # starting up or shutting down: only the words tell
+        (b"XX000", b"", None),
+    ],
+)
+async def test_a_server_that_speaks_another_language(state: bytes, routine: bytes, cause: Cause | None) -> None:
+    message = b'Verbindung zu Server "TLS"\nfehlgeschlagen'
+    with answering(error_response(message, state, routine)) as port:
         connect, query = await run(f"postgresql://me:pw@127.0.0.1:{port}/app?sslmode=disable")
-    assert (connect.status, connect.cause) == (Status.FAIL, None)
+    assert (connect.status, connect.cause) == (Status.FAIL, cause)
     assert query.status is Status.SKIPPED
+
+
+async def test_a_flood_of_notices_before_the_error_neither_blocks_nor_is_kept() -> None:
+    let_in = b"R\0\0\0\10\0\0\0\0"
+    notice = b"N" + struct.pack("!i", 1007) + b"SNOTICE\0M" + b"x" * 992 + b"\0\0"
+    with answering(let_in + notice * 300 + error_response(b"password authentication failed")) as port:
+        results = await run(f"postgresql://me:pw@127.0.0.1:{port}/app?sslmode=disable")
+    assert_failed(results, Cause.AUTH_FAILED)
 
 
 @pytest.mark.parametrize("reply", [b"\0" * 64, b"R" + b"\xff" * 64, b"E\0\0\0\4", b"S", b"N"])
@@ -393,7 +415,7 @@ async def pooler(server: Postgres) -> AsyncIterator[int]:
             return
         startup = length + await reader.readexactly(int.from_bytes(length) - 4)
         if b"\0options\0" in startup:
-            writer.write(error_response(b"unsupported startup parameter: options"))
+            writer.write(error_response(b"unsupported startup parameter: options", b"08P01"))
             await writer.drain()
             writer.close()
             return

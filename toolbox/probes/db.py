@@ -30,6 +30,8 @@ _SQL: Final = """
            pg_has_role('pg_monitor', 'member')
 """
 _GRACE_SECONDS: Final = 0.5  # for the server to end a statement by itself
+# What a server says only to a login that pg_hba.conf has admitted.
+_PAST_HBA: Final = (Cause.AUTH_FAILED, Cause.DB_UNKNOWN_DATABASE, Cause.PERMISSION_DENIED)
 _VAGUE: Final = (Cause.TLS_UNTRUSTED, Cause.TLS_HANDSHAKE)
 # Read only, and nobody waits for us: pg_get_viewdef and the like hang behind an exclusive lock.
 _SESSION: Final = "-c default_transaction_read_only=on -c lock_timeout=2s -c statement_timeout={milliseconds}"
@@ -133,7 +135,7 @@ async def _log_in(target: DatabaseTarget, way: _Way, timeout: float) -> Login:
         encrypted = await log_in(parameters | {"sslmode": "require"}, timeout=timeout)
         if encrypted.connection:
             await encrypted.connection.close()
-        if encrypted.cause not in (Cause.DB_NO_HBA_ENTRY, Cause.PROTOCOL_MISMATCH):
+        if encrypted.connection or encrypted.cause in _PAST_HBA:
             return replace(login, cause=Cause.DB_SSL_REQUIRED)
     if login.cause in _VAGUE and address and target.tls in ("verify-ca", "verify-full"):
         fault = await explain(target, way.endpoint, address, timeout=timeout)

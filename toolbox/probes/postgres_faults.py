@@ -1,13 +1,14 @@
 """What a failed login to PostgreSQL means: the words of the server and of libpq, as causes. Pure.
 
-libpq gives no SQLSTATE for a failed login, so the words must do (src/backend and src/interfaces/libpq in PostgreSQL's
-source); a server whose lc_messages is not English ends as 'no cause known'.
+A SQLSTATE that settles it goes before words (src/backend and src/interfaces/libpq in PostgreSQL's source), since those
+may be in the server's own language; where neither is known, the cause is None.
 """
 
 import re
 from typing import Final
 
 from toolbox.model.result import Cause
+from toolbox.probes.postgres_trace import ServerError
 
 # The first that fits counts: what is certain stands before what is general.
 _WORDS: Final = tuple(
@@ -24,7 +25,7 @@ _WORDS: Final = tuple(
         (r"does not match host name", Cause.TLS_HOSTNAME),
         (r"certificate verify failed|root certificate file|certificate could not be", Cause.TLS_UNTRUSTED),
         (r"SSL.*(unsupported protocol|protocol version|version number|version too low)", Cause.TLS_PROTOCOL),
-        (r"SSL (SYSCALL )?error|TLS", Cause.TLS_HANDSHAKE),
+        (r"SSL (SYSCALL )?error", Cause.TLS_HANDSHAKE),
         (r"Connection refused|No such file or directory", Cause.TCP_REFUSED),
         (r"Connection timed out|timeout expired", Cause.TCP_TIMEOUT),
         (r"No route to host|unreachable", Cause.TCP_UNREACHABLE),
@@ -80,14 +81,28 @@ def declines_options(words: str) -> bool:
     return re.search(r"unsupported startup parameter|support command-line options", words) is not None
 
 
-# PostgreSQL, appendix A
+# PostgreSQL, appendix A. 57P03 (starting up, or shutting down) is left to the words.
 _STATES: Final = {
+    "28P01": Cause.AUTH_FAILED,
+    "3D000": Cause.DB_UNKNOWN_DATABASE,
     "42501": Cause.PERMISSION_DENIED,
+    "53300": Cause.DB_TOO_MANY_CONNECTIONS,
     "57014": Cause.DB_SLOW,
     "57P01": Cause.DB_SHUTTING_DOWN,
     "57P02": Cause.DB_SHUTTING_DOWN,
-    "57P03": Cause.DB_STARTING_UP,
 }
+_NOT_AUTHORISED: Final = "28000"
+_HBA_ROUTINE: Final = "ClientAuthentication"  # src/backend/libpq/auth.c
+
+
+def cause_of_login(error: ServerError | None, words: str) -> Cause | None:
+    """The cause behind a failed login: of `error`, the server's last one, and of libpq's words."""
+    if error is None:
+        return cause_of(words)
+    known = _STATES.get(error.state) or cause_of(words)
+    if known is None and error.state == _NOT_AUTHORISED:
+        return Cause.DB_NO_HBA_ENTRY if error.routine == _HBA_ROUTINE else Cause.AUTH_FAILED
+    return known
 
 
 def cause_of_state(state: str | None, words: str) -> Cause | None:

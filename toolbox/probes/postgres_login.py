@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from toolbox.model.result import Cause, Phase
-from toolbox.probes.postgres_faults import cause_of
+from toolbox.probes.postgres_faults import cause_of_login
+from toolbox.probes.postgres_trace import Trace
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -34,23 +35,26 @@ async def log_in(parameters: Mapping[str, str | int], *, timeout: float) -> Logi
     from psycopg.conninfo import make_conninfo
 
     connection = pq.PGconn.connect_start(make_conninfo("", **parameters).encode())
-    steps = _Steps()
+    steps, trace = _Steps(), Trace(connection)
     try:
         async with asyncio.timeout(timeout):
-            done = await _poll(connection, steps)
+            done = await _poll(connection, steps, trace)
+        words, error = connection.get_error_message(), trace.last_error()
     except TimeoutError:
+        trace.close()
         connection.finish()
         # It accepted a moment ago, but need not again: its backlog may have filled up.
         cause = Cause.TCP_TIMEOUT if steps.current == "dial" else Cause.DB_SLOW
         return Login(steps.phases(), cause=cause, words=f"no answer to the login within {timeout:g} s")
     except BaseException:
+        trace.close()
         connection.finish()
         raise
+    trace.close()
     if done:
         return Login(steps.phases(), await _dressed(connection))
-    words = connection.get_error_message()
     connection.finish()
-    return Login(steps.phases(), cause=cause_of(words), words=words)
+    return Login(steps.phases(), cause=cause_of_login(error, words), words=words)
 
 
 class _Steps:
@@ -78,7 +82,7 @@ class _Steps:
         return tuple(Phase(step, time) for step, time in seconds.items())
 
 
-async def _poll(connection: "PGconn", steps: _Steps) -> bool:
+async def _poll(connection: "PGconn", steps: _Steps, trace: Trace) -> bool:
     """Drive the login to its end; whether it succeeded."""
     from psycopg.pq import ConnStatus, PollingStatus
 
@@ -92,8 +96,11 @@ async def _poll(connection: "PGconn", steps: _Steps) -> bool:
         steps.encrypted = steps.encrypted or connection.ssl_in_use
         if now in names:
             steps.enter(names[now])
-        if (before, now) == (ConnStatus.AWAITING_RESPONSE, ConnStatus.STARTED) and not _worth_a_second_try(connection):
-            return False
+        if (before, now) == (ConnStatus.AWAITING_RESPONSE, ConnStatus.STARTED):
+            cause = cause_of_login(trace.last_error(), connection.get_error_message())
+            # libpq repeats a refused login with, or without, TLS: for a wrong password that is one try too many.
+            if cause is not Cause.DB_NO_HBA_ENTRY:
+                return False
         before = now
     return polling == PollingStatus.OK
 
@@ -105,11 +112,6 @@ async def _dressed(connection: "PGconn") -> "AsyncConnection[tuple[object, ...]]
     dressed: AsyncConnection[tuple[object, ...]] = AsyncConnection(connection)
     await dressed.set_autocommit(True)
     return dressed
-
-
-def _worth_a_second_try(connection: "PGconn") -> bool:
-    """With sslmode=prefer libpq repeats a refused login without TLS: for a wrong password that is one try too many."""
-    return cause_of(connection.get_error_message()) is Cause.DB_NO_HBA_ENTRY
 
 
 async def _ready(descriptor: int, *, writing: bool) -> None:
