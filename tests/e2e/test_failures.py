@@ -47,7 +47,7 @@ def assert_told(done: "subprocess.CompletedProcess[bytes]", *told: str) -> None:
 
 def test_another_account(lab: Lab, tmp_path: Path) -> None:
     done = opened(lab, tmp_path, account="999999999999")
-    assert_told(done, "credentials are for account 123456789012", "production is 999999999999", "AWS_PROFILE")
+    assert_told(done, "credentials are for account 123456789012", "lab is 999999999999", "AWS_PROFILE")
 
 
 def test_no_such_cluster(lab: Lab, tmp_path: Path) -> None:

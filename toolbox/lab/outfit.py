@@ -26,6 +26,7 @@ DATABASE_HOST: Final = "tracker-production.rds.lab.internal"
 REDIS_HOST: Final = "tracker-production.cache.lab.internal"
 REDIS_USER: Final = "tracker"
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ENVIRONMENT: Final = "lab"  # whoever is in a shell there must not believe that it is production, nor the reverse
 _SCALE: Final = 60  # a minute of production is a second of the lab
 _SCALED: Final = ("blue_warn", "blue_fail")
 
@@ -76,11 +77,13 @@ def write_shared(inventory: Inventory, place: Place) -> None:
 
 
 def in_seconds(inventory: Inventory) -> Inventory:
-    """The lab's own inventory: its account and region, and seconds where production has minutes."""
+    """The lab's own inventory: its name, account and region, and seconds where production has minutes."""
     thresholds = inventory.thresholds
     scaled = {name: getattr(thresholds, name) / _SCALE for name in _SCALED}
     changed = msgspec.structs.replace(thresholds, **scaled)
-    return msgspec.structs.replace(inventory, account=ACCOUNT, region=REGION, thresholds=changed)
+    return msgspec.structs.replace(
+        inventory, environment=_ENVIRONMENT, account=ACCOUNT, region=REGION, thresholds=changed
+    )
 
 
 def _service(short: str) -> Program:
