@@ -54,6 +54,15 @@ def test_right_size_from_the_start_and_after_a_resize(terminal: Terminal) -> Non
         assert time.monotonic() < deadline
 
 
+def test_greeting_and_prompt_say_that_this_is_a_task_and_which(lab: Lab) -> None:
+    with Terminal([*TOOLBOX, "shell"], lab.environment, columns=160) as opened:
+        assert "temporary task: lab," in opened.expect(" at the latest")
+        (task,) = lab.toolbox_tasks()
+        opened.expect(f"[lab task {task.rpartition('/')[2][:8]}]")
+        opened.send("exit\n")
+        assert opened.end() == 0
+
+
 def test_the_probe_on_the_screen(terminal: Terminal) -> None:
     answer = ask(terminal, "toolbox probe db; echo code $?")
     assert "√" in answer

@@ -17,33 +17,33 @@ EXEC_ACTIONS: Final = (
 )
 
 
-def stopped(task: Mapping[str, Any], short: str, tail: Sequence[str]) -> LaunchError:
+def stopped(task: Mapping[str, Any], task_id: str, tail: Sequence[str]) -> LaunchError:
     """The task stopped: its stop code, why, and the last lines it wrote."""
     reason = reasons.stop_reason(task)
     code = task.get("stopCode") or "no stop code yet"
     detail = tuple(f"log: {line}" for line in tail)
     return LaunchError(
-        f"Task {short} has stopped ({code}): {reason.text}.".replace("..", "."),
+        f"Task {task_id} has stopped ({code}): {reason.text}.".replace("..", "."),
         cause=reason.cause or "task-died",
         next_step=reason.next_step or "Start it again; if it stays, look at its log and at the service's events.",
         detail=detail,
     )
 
 
-def too_slow(short: str, status: str, seconds: float) -> LaunchError:
+def too_slow(task_id: str, status: str, seconds: float) -> LaunchError:
     """The task did not reach RUNNING."""
     return LaunchError(
-        f"Task {short} is still {status} after {seconds:.0f} s.",
+        f"Task {task_id} is still {status} after {seconds:.0f} s.",
         cause="task-not-running",
         next_step="Try again; look at the service's events for capacity or network trouble if it stays.",
     )
 
 
-def no_agent(short: str, definition: str) -> LaunchError:
+def no_agent(task_id: str, definition: str) -> LaunchError:
     """The task runs, but nobody can enter it."""
     actions = ", ".join(EXEC_ACTIONS)
     return LaunchError(
-        f"Task {short} runs, but its exec agent did not come up.",
+        f"Task {task_id} runs, but its exec agent did not come up.",
         cause="agent-not-ready",
         next_step=f"Let the task role of {definition.rpartition('/')[2]} do {actions}, and check that the subnets reach"
         " ssmmessages (NAT, or an endpoint).",

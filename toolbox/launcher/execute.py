@@ -49,11 +49,11 @@ async def execute(aws: Aws, task: TaskRef, command: str, seconds: float, progres
             if not _is_early(error):
                 raise
             if loop.time() > deadline:
-                raise died.no_agent(task.short, "the task") from error
+                raise died.no_agent(task.id, "the task") from error
             described = await describe(aws, task.cluster, task.arn)
             if described is not None and described.get("desiredStatus") == "STOPPED":
-                raise died.stopped(described, task.short, ()) from error
-            progress(f"task {task.short}: its agent is not connected yet")
+                raise died.stopped(described, task.id, ()) from error
+            progress(f"task {task.short}: waiting until its agent is connected")
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 3.0)
         else:

@@ -11,6 +11,7 @@ from toolbox.cluster import reasons
 from toolbox.errors import AwsError, LaunchError
 from toolbox.launcher import died
 from toolbox.launcher.plan import LAUNCH_TAG, STARTED_BY, Document
+from toolbox.session.failures import SessionClosed, SessionLeft, SessionLost
 
 Progress = Callable[[str], None]
 
@@ -23,6 +24,7 @@ _WITHDRAW_SECONDS: Final = 40.0
 _SEARCH_PAUSES: Final = (0.0, 1.0, 2.0, 4.0)
 _STOP_PAUSES: Final = (0.0, 0.3, 1.0, 2.0, 4.0, 8.0)
 _WATCH_SECONDS: Final = 3.0
+_SHORT: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +44,19 @@ class TaskRef:
     container: str
 
     @property
-    def short(self) -> str:
+    def id(self) -> str:
         """The task's id: the last part of its ARN."""
         return self.arn.rpartition("/")[2]
+
+    @property
+    def short(self) -> str:
+        """The beginning of the id: enough to recognize it, and for `--attach`."""
+        return self.id[:_SHORT]
 
 
 @asynccontextmanager
 async def started(aws: Aws, run: Document, *, keep: bool, progress: Progress) -> AsyncIterator[TaskRef]:
-    """The task that RunTask starts; stopped on every way out, unless `keep` and all went well.
+    """The task that RunTask starts; stopped on every way out, unless `keep` and there was a session, however it ended.
 
     A cancellation while RunTask is under way waits for its answer, or looks for the task where none came.
     Raises LaunchError when ECS starts none.
@@ -67,8 +74,13 @@ async def started(aws: Aws, run: Document, *, keep: bool, progress: Progress) ->
     try:
         yield task
         kept = keep
+    except (SessionClosed, SessionLeft, SessionLost):
+        kept = keep  # a shell that is left or lost is what a kept task is to outlive
+        raise
     finally:
-        if not kept:
+        if kept:
+            progress(f"task {task.short} is kept; come back with --attach {task.short}")
+        else:
             progress(f"stopping task {task.short}")
             await _to_its_end(stop(aws, task.cluster, task.arn))
 
@@ -85,7 +97,7 @@ async def until_ready(aws: Aws, task: TaskRef, patience: Patience, progress: Pro
         if described is None:
             if waited > _MISSING_SECONDS:
                 raise LaunchError(
-                    f"ECS started task {task.short} but has not shown it for {_MISSING_SECONDS:.0f} s.",
+                    f"ECS started task {task.id} but has not shown it for {_MISSING_SECONDS:.0f} s.",
                     cause="task-missing",
                     next_step="Try again; if it stays, look at the cluster in the console.",
                 )
@@ -96,7 +108,7 @@ async def until_ready(aws: Aws, task: TaskRef, patience: Patience, progress: Pro
             if described["lastStatus"] != "RUNNING":
                 progress(f"task {task.short}: {described['lastStatus']}")
                 if waited > patience.running:
-                    raise died.too_slow(task.short, described["lastStatus"], waited)
+                    raise died.too_slow(task.id, described["lastStatus"], waited)
             else:
                 running_since = running_since or loop.time()
                 if _agent_status(described, task.container) == "RUNNING":
@@ -104,7 +116,7 @@ async def until_ready(aws: Aws, task: TaskRef, patience: Patience, progress: Pro
                     return
                 progress(f"task {task.short}: RUNNING, waiting for its exec agent")
                 if loop.time() - running_since > patience.agent:
-                    raise died.no_agent(task.short, described.get("taskDefinitionArn", ""))
+                    raise died.no_agent(task.id, described.get("taskDefinitionArn", ""))
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, 2.0)
 
@@ -131,9 +143,9 @@ async def explain_death(aws: Aws, task: TaskRef) -> LaunchError:
         await asyncio.sleep(0.5)
         described = await describe(aws, task.cluster, task.arn)
     if described is None:
-        return LaunchError(f"Task {task.short} is gone, and ECS no longer says why.", cause="task-died")
+        return LaunchError(f"Task {task.id} is gone, and ECS no longer says why.", cause="task-died")
     tail = await died.log_tail(aws, described, task.container)
-    return died.stopped(described, task.short, tail)
+    return died.stopped(described, task.id, tail)
 
 
 async def describe(aws: Aws, cluster: str, arn: str) -> Mapping[str, Any] | None:

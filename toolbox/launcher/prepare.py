@@ -39,7 +39,7 @@ async def prepare(aws: Aws, inventory: Inventory, clock: Clock, progress: Progre
             cause="wrong-account",
             next_step="Use the profile of the right account: AWS_PROFILE=…",
         )
-    progress(f"{identity.name} in account {identity.account}, {aws.region}, cluster {inventory.cluster}")
+    progress(who(identity, aws.region, inventory.cluster))
     service = await _service(aws, inventory)
     definition_arn, notes = running_definition(service)
     answer = await aws.call("ecs", "describe_task_definition", taskDefinition=definition_arn)
@@ -58,6 +58,11 @@ async def prepare(aws: Aws, inventory: Inventory, clock: Clock, progress: Progre
     more = (*notes, *([choice.note] if choice.note else []))
     plan = Plan(plan.register, plan.run, plan.api_container, (*plan.notes, *more))
     return Prepared(identity, aws.region, service["serviceName"], plan)
+
+
+def who(identity: Identity, region: str, cluster: str) -> str:
+    """As whom, and where, everything that follows is done."""
+    return f"{identity.name} in account {identity.account}, {region}, cluster {cluster}"
 
 
 async def revision(aws: Aws, plan: Plan, progress: Progress) -> str:

@@ -3,21 +3,22 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from toolbox.aws import Aws
-from toolbox.errors import LaunchError
 from toolbox.inventory import Inventory
 from toolbox.launcher import lifecycle, plugin
+from toolbox.launcher.attach import expiry, pick
 from toolbox.launcher.execute import AwsGateway, execute
+from toolbox.launcher.greeting import greeting, prompt
 from toolbox.launcher.interrupts import Interrupts
 from toolbox.launcher.lifecycle import Patience, Progress, TaskRef
 from toolbox.launcher.mount import Archive, pack
-from toolbox.launcher.plan import OWNER_TAG, Clock, with_revision
-from toolbox.launcher.prepare import Prepared, prepare, revision
+from toolbox.launcher.plan import Clock, with_revision
+from toolbox.launcher.prepare import Prepared, prepare, revision, who
 from toolbox.session import remote
 from toolbox.session.client import Dropped, Resumed, SessionEvent
 from toolbox.session.remote import Command, FarSide
@@ -56,7 +57,7 @@ class _Job:
     aws: Aws
     request: Request
     archive: Archive
-    patience: Patience
+    inventory: Inventory
     voice: Voice
     interrupts: Interrupts
 
@@ -73,10 +74,9 @@ async def open_shell(aws: Aws, inventory: Inventory, request: Request, voice: Vo
             if request.use_plugin:
                 plugin.program()
             archive = pack(request.scripts)
-            patience = Patience(inventory.thresholds.task_running, inventory.thresholds.agent_ready)
-            job = _Job(aws, request, archive, patience, voice, interrupts)
+            job = _Job(aws, request, archive, inventory, voice, interrupts)
             if request.attach is not None:
-                return await _attached(job, inventory.cluster, request.attach)
+                return await _attached(job, request.attach)
             return await _launched(job, await prepare(aws, inventory, request.clock, voice.progress))
         except asyncio.CancelledError:
             if interrupts.received is None:
@@ -91,44 +91,62 @@ async def _launched(job: _Job, prepared: Prepared) -> int:
     job.voice.progress(f"starting a task beside {prepared.service}")
     run = with_revision(prepared.plan, definition)
     async with lifecycle.started(job.aws, run, keep=job.request.keep, progress=job.voice.progress) as task:
-        code = await _used(job, task)
-        if job.request.keep:
-            job.voice.tell(f"task {task.short} is kept; come back with --attach {task.short}")
-        return code
+        clock = job.request.clock
+        words = greeting(job.inventory.environment, expiry(run), clock, outlives=job.request.keep)
+        return await _used(job, task, words)
 
 
-async def _attached(job: _Job, cluster: str, wanted: str) -> int:
+async def _attached(job: _Job, wanted: str) -> int:
+    cluster = job.inventory.cluster
     identity = await job.aws.identity()
-    return await _used(job, _pick(await lifecycle.mine(job.aws, cluster), identity.name, wanted, cluster))
+    job.voice.progress(who(identity, job.aws.region, cluster))
+    found = pick(await lifecycle.mine(job.aws, cluster), identity.name, wanted)
+    task = TaskRef(cluster, found["taskArn"], found["overrides"]["containerOverrides"][0]["name"])
+    return await _used(job, task, greeting(job.inventory.environment, expiry(found), None))
 
 
-async def _used(job: _Job, task: TaskRef) -> int:
-    """The exit code of the session in `task`, or the reason of the task's death, whichever comes first."""
-    await lifecycle.until_ready(job.aws, task, job.patience, job.voice.progress)
+async def _used(job: _Job, task: TaskRef, words: Sequence[str]) -> int:
+    """The exit code of the session in `task`, or the reason of the task's death, whichever comes first.
+
+    `words` greet the person, where there is one: before a shell on a terminal.
+    """
+    thresholds = job.inventory.thresholds
+    await lifecycle.until_ready(
+        job.aws, task, Patience(thresholds.task_running, thresholds.agent_ready), job.voice.progress
+    )
     session = _plugin_session if job.request.use_plugin else _relay_session
-    return await _unless_it_dies(job.aws, task, session(job, task))
+    return await _unless_it_dies(job.aws, task, session(job, task, words))
 
 
-async def _relay_session(job: _Job, task: TaskRef) -> int:
-    ticket = await execute(job.aws, task, _RELAY, job.patience.agent, job.voice.progress)
+async def _relay_session(job: _Job, task: TaskRef, words: Sequence[str]) -> int:
+    seconds = job.inventory.thresholds.agent_ready
+    ticket = await execute(job.aws, task, _RELAY, seconds, job.voice.progress)
     job.voice.progress(f"task {task.short}: opening the session")
     listen = _listener(job.voice)
     async with remote.connect(ticket, AwsGateway(job.aws), deadline=_RELAY_SECONDS, on_event=listen) as far:
         delivery = await far.deliver(job.archive.content)
         job.voice.progress(f"task {task.short}: {_listed(delivery.files, far.hello.scripts_directory)}")
+        command = Command(job.request.words, job.request.pty, _look())
+        if command.pty and command.words is None:
+            for line in words:
+                job.voice.tell(line)
+            ours = prompt(job.inventory.environment, task.short, os.environ)
+            command = replace(command, environment={**command.environment, **ours})
         job.voice.progress("")
-        if not job.request.pty:
+        if not command.pty:
             job.interrupts.forward = _forwarder(far)
         try:
-            async with LocalStdio(raw=job.request.pty and os.isatty(0)) as stdio:
-                return await far.run(Command(job.request.words, job.request.pty, _look()), stdio)
+            async with LocalStdio(raw=command.pty and os.isatty(0)) as stdio:
+                return await far.run(command, stdio)
         finally:
             job.interrupts.forward = None
 
 
-async def _plugin_session(job: _Job, task: TaskRef) -> int:
-    job.voice.tell("through AWS's plugin: scripts/ is not mounted, and no exit code comes back")
-    ticket = await execute(job.aws, task, plugin.SHELL, job.patience.agent, job.voice.progress)
+async def _plugin_session(job: _Job, task: TaskRef, words: Sequence[str]) -> int:
+    seconds = job.inventory.thresholds.agent_ready
+    ticket = await execute(job.aws, task, plugin.SHELL, seconds, job.voice.progress)
+    for line in (*words, "through AWS's plugin: scripts/ is not mounted, and no exit code comes back"):
+        job.voice.tell(line)
     job.voice.progress("")
     with lent():
         return await plugin.run(job.aws, task, ticket)
@@ -186,25 +204,8 @@ def _forwarder(far: FarSide) -> Callable[[], bool]:
     return forward
 
 
-def _pick(tasks: Sequence[Mapping[str, Any]], owner: str, wanted: str, cluster: str) -> TaskRef:
-    """The one task of `owner` whose id starts with `wanted`; raises LaunchError where that is not exactly one."""
-    found = [
-        task
-        for task in tasks
-        if lifecycle.tag(task, OWNER_TAG) == owner and task["taskArn"].rpartition("/")[2].startswith(wanted)
-    ]
-    if len(found) == 1:
-        container = found[0]["overrides"]["containerOverrides"][0]["name"]
-        return TaskRef(cluster, found[0]["taskArn"], container)
-    running = ", ".join(task["taskArn"].rpartition("/")[2] for task in found) or "none"
-    raise LaunchError(
-        f"--attach needs one task of yours that runs; there are {len(found)}: {running}.",
-        cause="attach-unclear",
-        next_step="Name one with --attach ID, or start a new one without --attach.",
-    )
-
-
 def _listed(files: Sequence[str], directory: str) -> str:
     """What was mounted, on one line; the directory itself can be listed for the rest."""
     shown = ", ".join(files[:8]) + (", …" if len(files) > 8 else "")
-    return f"{len(files)} files in {directory}: {shown}" if files else f"nothing to mount at {directory}"
+    noun = "file" if len(files) == 1 else "files"
+    return f"{len(files)} {noun} in {directory}: {shown}" if files else f"nothing to mount at {directory}"
