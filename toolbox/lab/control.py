@@ -268,9 +268,11 @@ def _joined(place: Place) -> bool:
 
 
 def _supervisor_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Nothing of the person's account, and none of their inventories: the lab is always the same."""
+    """Nothing of the person's account, and none of their inventories; what is meant for the lab itself stays."""
     dropped = ("AWS_", "PYTHON", "TOOLBOX_", "MOTO_")
-    return {key: value for key, value in environ.items() if not key.startswith(dropped)}
+    return {
+        key: value for key, value in environ.items() if key.startswith("TOOLBOX_LAB_") or not key.startswith(dropped)
+    }
 
 
 def _with_host(hosts: str, host: str) -> str:
