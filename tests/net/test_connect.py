@@ -97,13 +97,13 @@ async def test_reach_stops_at_the_name() -> None:
     assert reached.fault is not None
     assert reached.fault.cause is Cause.DNS_REFUSED
     assert [phase.name for phase in reached.phases] == ["dns"]
-    assert reached.open_address is None
+    assert reached.open_addresses == ()
 
 
 async def test_reach_names_the_address_that_accepts() -> None:
     with answering(b"") as port:
         reached = await reach("localhost", port, LOCAL, timeout=2)
-    assert (reached.fault, reached.open_address) == (None, "127.0.0.1")
+    assert (reached.fault, reached.open_addresses) == (None, ("127.0.0.1",))
     assert [phase.name for phase in reached.phases] == ["dns", "tcp"]
 
 

@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from tests.support.certificates import DAY, Authority
 from tests.support.databases import database
-from tests.support.sockets import answering, black_hole, free_port
+from tests.support.sockets import answering, black_hole, free_port, silent
 from tests.support.waiting import until
 from toolbox import inventory
 from toolbox.lab.dns import NXDOMAIN, Answer, NameServer
@@ -174,6 +174,38 @@ async def test_one_of_two_hosts_is_dead_and_the_other_is_used(server: Postgres) 
     connect, query = await run(dsn)
     assert (connect.status, connect.cause) == (Status.WARN, Cause.TCP_REFUSED)
     assert query.status is Status.OK
+
+
+async def test_an_address_that_accepts_and_then_hangs_is_passed_over(server: Postgres) -> None:
+    with silent("127.0.0.9", server.settings.port):
+        async with names({"db.lab": Answer(("127.0.0.9", "127.0.0.1"))}) as resolver:
+            dsn = server.dsn(Role.APP, host="db.lab", query="sslmode=disable")
+            connect, query = await run(dsn, resolver=resolver, timeout=0.5)
+    assert (connect.status, connect.cause) == (Status.WARN, Cause.DB_SLOW)
+    assert query.status is Status.OK
+    # What the dead address cost is part of the whole.
+    assert [phase.name for phase in connect.phases] == ["dns", "tcp", "auth", "auth"]
+    assert connect.phases[2].seconds >= 0.5
+
+
+async def test_a_host_that_cannot_log_anybody_in_is_passed_over(server: Postgres, tmp_path: Path) -> None:
+    dsn = f"user=tracker_app password={server.settings.passwords[Role.APP]} dbname=tracker sslmode=disable"
+    with answering(error_response(b"the database system is starting up", b"57P03")) as starting:
+        ports = f"{starting},{server.settings.port}"
+        connect, query = await run(f"{dsn} host=127.0.0.1,127.0.0.1 port={ports}")
+        both = await run(f"{dsn} host=127.0.0.1,127.0.0.1 port={starting},{free_port()}")
+    assert (connect.status, connect.cause) == (Status.WARN, Cause.DB_STARTING_UP)
+    assert query.status is Status.OK
+    assert_failed(both, Cause.DB_STARTING_UP)
+    connect, query = await run(f"{dsn} host={tmp_path},127.0.0.1 port={server.settings.port}")
+    assert (connect.status, connect.cause, query.status) == (Status.WARN, Cause.TCP_REFUSED, Status.OK)
+
+
+async def test_a_wrong_password_is_not_tried_at_the_next_host(server: Postgres) -> None:
+    with answering(error_response(b"password authentication failed")) as port:
+        dsn = server.dsn(Role.APP, query="sslmode=disable")
+        results = await run(dsn.replace("@127.0.0.1:", f"@127.0.0.1:{port},127.0.0.1:"))
+    assert_failed(results, Cause.AUTH_FAILED)
 
 
 async def test_cut_during_the_login(server: Postgres) -> None:

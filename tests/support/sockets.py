@@ -31,6 +31,13 @@ def black_hole(address: str = "127.0.0.1") -> Iterator[int]:
 
 
 @contextlib.contextmanager
+def silent(address: str, port: int) -> Iterator[None]:
+    """A port that accepts connections, since the kernel does, and never says a word."""
+    with socket.create_server((address, port)):
+        yield
+
+
+@contextlib.contextmanager
 def answering(reply: bytes, address: str = "127.0.0.1", *, reset: bool = False) -> Iterator[int]:
     """A port that reads what comes first, sends `reply` and hangs up; with `reset` by RST."""
     with socket.create_server((address, 0)) as listener:

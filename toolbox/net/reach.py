@@ -20,9 +20,9 @@ class Reach:
     fault: Fault | None
 
     @property
-    def open_address(self) -> str | None:
-        """The first address that accepted."""
-        return next((attempt.address for attempt in self.attempts if attempt.fault is None), None)
+    def open_addresses(self) -> tuple[str, ...]:
+        """The addresses that accepted."""
+        return tuple(attempt.address for attempt in self.attempts if attempt.fault is None)
 
     @property
     def phases(self) -> tuple[Phase, ...]:

@@ -32,6 +32,9 @@ _SQL: Final = """
 _GRACE_SECONDS: Final = 0.5  # for the server to end a statement by itself
 # What a server says only to a login that pg_hba.conf has admitted.
 _PAST_HBA: Final = (Cause.AUTH_FAILED, Cause.DB_UNKNOWN_DATABASE, Cause.PERMISSION_DENIED)
+# What is said about the login itself, and not about the server where it was tried.
+_JUDGED: Final = (*_PAST_HBA, Cause.DB_NO_HBA_ENTRY, Cause.DB_SSL_REQUIRED)
+_MAX_LOGINS: Final = 3
 _VAGUE: Final = (Cause.TLS_UNTRUSTED, Cause.TLS_HANDSHAKE)
 # Read only, and nobody waits for us: pg_get_viewdef and the like hang behind an exclusive lock.
 _SESSION: Final = "-c default_transaction_read_only=on -c lock_timeout=2s -c statement_timeout={milliseconds}"
@@ -46,8 +49,9 @@ class _Way:
     reach: Reach | None
 
     @property
-    def is_open(self) -> bool:
-        return self.reach is None or self.reach.open_address is not None
+    def open_addresses(self) -> tuple[str | None, ...]:
+        """Where one may log in; None stands for a Unix socket."""
+        return self.reach.open_addresses if self.reach else (None,)
 
     @property
     def fault(self) -> Fault | None:
@@ -65,6 +69,14 @@ class _Way:
         ]
         known_by = self.reach.resolution.source if self.reach else None
         return {"host": self.endpoint.host, "port": self.endpoint.port, "resolved_by": known_by, "addresses": tried}
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A login that was tried, and the way to where."""
+
+    way: _Way
+    login: Login
 
 
 async def run(context: Context) -> tuple[Result, ...]:
@@ -108,11 +120,11 @@ async def probe(
         return _Way(endpoint, await reach(endpoint.host, endpoint.port, resolver, timeout=connect_timeout))
 
     ways = await asyncio.gather(*map(find_way, target.endpoints))
-    way = next((way for way in ways if way.is_open), None)
-    if way is None:
+    if not any(way.open_addresses for way in ways):
         return _unreached(target, ways), skipped(QUERY, str(target), "the database cannot be connected to")
-    login = await _log_in(target, way, timeout)
-    connected = _connected(target, ways, way, login)
+    entries = await _enter(target, ways, timeout)
+    login = entries[-1].login
+    connected = _connected(target, ways, entries)
     if login.connection is None:
         return connected, skipped(QUERY, str(target), "the login failed")
     try:
@@ -121,12 +133,26 @@ async def probe(
         await login.connection.close()
 
 
-async def _log_in(target: DatabaseTarget, way: _Way, timeout: float) -> Login:
+async def _enter(target: DatabaseTarget, ways: Sequence[_Way], timeout: float) -> list[_Entry]:
+    """Logins at one address after the other until one succeeds, or a server has judged the login itself: as libpq does
+    (PostgreSQL 34.1.1.3), and clients that try all addresses. At least one address must be open; each login has
+    `timeout` seconds, and there are three at most.
+    """
+    entries: list[_Entry] = []
+    doors = [(way, address) for way in ways for address in way.open_addresses]
+    for way, address in doors[:_MAX_LOGINS]:
+        login = await _log_in(target, way.endpoint, address, timeout)
+        entries.append(_Entry(way, login))
+        if login.connection or login.cause in _JUDGED:
+            break
+    return entries
+
+
+async def _log_in(target: DatabaseTarget, endpoint: Endpoint, address: str | None, timeout: float) -> Login:
     """Log in. A second try follows only where it tells more: without what a pooler declines, with TLS where it may be
     wanted, and by a handshake of our own where libpq does not say what was wrong with a certificate.
     """
-    address = way.reach.open_address if way.reach else None
-    parameters = login_parameters(target, way.endpoint, address, timeout)
+    parameters = login_parameters(target, endpoint, address, timeout)
     login = await log_in(parameters, timeout=timeout)
     if postgres_faults.declines_options(login.words):
         del parameters["options"]
@@ -138,7 +164,7 @@ async def _log_in(target: DatabaseTarget, way: _Way, timeout: float) -> Login:
         if encrypted.connection or encrypted.cause in _PAST_HBA:
             return replace(login, cause=Cause.DB_SSL_REQUIRED)
     if login.cause in _VAGUE and address and target.tls in ("verify-ca", "verify-full"):
-        fault = await explain(target, way.endpoint, address, timeout=timeout)
+        fault = await explain(target, endpoint, address, timeout=timeout)
         return replace(login, cause=fault.cause, words=fault.text) if fault else login
     return login
 
@@ -174,16 +200,25 @@ def _unreached(target: DatabaseTarget, ways: Sequence[_Way]) -> Result:
     return _failed(CONNECT, target, ways[0].endpoint, fault.cause, fault.text, reached.phases, _hosts(ways))
 
 
-def _connected(target: DatabaseTarget, ways: Sequence[_Way], way: _Way, login: Login) -> Result:
-    """`db.connect` after a login: failed, or `warn` when another address or host is dead, or `ok`."""
-    phases = (way.reach.phases if way.reach else ()) + login.phases
-    facts = _hosts(ways)
+def _connected(target: DatabaseTarget, ways: Sequence[_Way], entries: Sequence[_Entry]) -> Result:
+    """`db.connect` after the logins: failed, or `warn` when another address or host is dead, or `ok`."""
+    last, facts = entries[-1], _hosts(ways)
+    login = last.login
+    phases = (last.way.reach.phases if last.way.reach else ()) + tuple(
+        phase for entry in entries for phase in entry.login.phases
+    )
     if login.connection is None:
-        return _failed(CONNECT, target, way.endpoint, login.cause, login.words, phases, facts)
+        # Where all are in trouble the first tells most; where a server has judged the login, that is the answer.
+        told = last if login.cause in _JUDGED else entries[0]
+        return _failed(CONNECT, target, told.way.endpoint, told.login.cause, told.login.words, phases, facts)
     facts["encrypted"] = bool(login.connection.pgconn.ssl_in_use)
-    half = next((other for other in ways if other.fault), None)
-    if half and half.fault:
-        failed = _failed(CONNECT, target, half.endpoint, half.fault.cause, half.fault.text, phases, facts)
+    dead: list[tuple[Endpoint, Cause | None, str]] = [
+        (way.endpoint, way.fault.cause, way.fault.text) for way in ways if way.fault
+    ]
+    dead += [(entry.way.endpoint, entry.login.cause, entry.login.words) for entry in entries[:-1]]
+    if dead:
+        endpoint, cause, words = dead[0]
+        failed = _failed(CONNECT, target, endpoint, cause, words, phases, facts)
         return replace(
             failed, status=Status.WARN, summary="can connect to the database, but not at all of its addresses"
         )

@@ -8,7 +8,7 @@ from toolbox.model.result import Cause
 _NETWORK: Final[Mapping[Cause, str]] = {
     Cause.DNS_NXDOMAIN: "Check the host name in {variable}, and that the private zone is associated with this VPC.",
     Cause.DNS_SERVFAIL: "Ask another name server (--resolver); check forwarding rules and the zone's own servers.",
-    Cause.DNS_REFUSED: "Check which name server is asked (resolv.conf, --resolver): it does not serve this network.",
+    Cause.DNS_REFUSED: "Check the name server that is asked (resolv.conf, --resolver): it is down, or not for us.",
     Cause.DNS_TIMEOUT: "Check the VPC's DNS settings and that UDP and TCP port 53 to the name server are allowed.",
     Cause.DNS_NO_ADDRESS: "Check the record behind the name in {variable}: it has no A and no AAAA.",
     Cause.TCP_REFUSED: "Nothing listens there: check that the server is up, and the port in {variable}.",
@@ -17,6 +17,7 @@ _NETWORK: Final[Mapping[Cause, str]] = {
     Cause.TCP_RESET: "Something closed the connection: check the server's log, and proxies on the way.",
     Cause.TCP_PARTIAL: "Check the servers behind the dead addresses; clients that try only one will fail now and then.",
     Cause.TLS_EXPIRED: "Renew the server's certificate.",
+    Cause.TLS_EXPIRES_SOON: "Renew the server's certificate before it expires.",
     Cause.TLS_NOT_YET_VALID: "Check the server's certificate and the clocks on both sides.",
     Cause.TLS_UNTRUSTED: "Check that the certificate authority of the server is in the trust store that is used.",
     Cause.TLS_SELF_SIGNED: "Trust the certificate explicitly, or give the server one from a known authority.",
