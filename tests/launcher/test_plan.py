@@ -1,6 +1,7 @@
 """The plan: what is taken over from the api, what is not, and that ECS takes the result (botocore's own model)."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -162,13 +163,22 @@ def test_equal_content_has_an_equal_hash_whoever_launches() -> None:
 @pytest.mark.parametrize(
     ("changes", "configured", "name", "how"),
     [
-        ({}, None, "web", "its load balancer names it"),
+        ({}, None, "web", None),
         ({"loadBalancers": []}, "web", "web", "the inventory names it"),
     ],
 )
-def test_picks_the_container_that_serves(changes: Any, configured: str | None, name: str, how: str) -> None:
+def test_picks_the_container_that_serves(changes: Any, configured: str | None, name: str, how: str | None) -> None:
     container, told = pick_container(api_definition(), api_service(**changes), configured)
     assert (container["name"], told) == (name, how)
+
+
+def test_only_a_guess_at_the_container_is_worth_a_note() -> None:
+    assert not any(
+        "container" in note for note in make_plan(api_service(), api_definition(), template(), order()).notes
+    )
+    guessed = make_plan(api_service(loadBalancers=[]), api_definition(), template(), replace(order(), container="web"))
+    assert any("container" in note for note in guessed.notes)
+    assert shown(guessed)["container"] == guessed.api_container
 
 
 def test_picks_the_only_one_with_ports_wherever_it_stands() -> None:

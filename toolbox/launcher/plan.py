@@ -75,14 +75,14 @@ def make_plan(service: Document, definition: Document, template: Document, order
     Raises LaunchError where no such task can be made, with the reason.
     """
     api, how = pick_container(definition, service, order.container)
-    notes = [f"the api's container is '{api['name']}' ({how})"]
+    notes = [f"the api's container is '{api['name']}': {how}"] if how else []
     register = _registration(definition, api, template, order, notes)
     run = _run(service, register, order, notes)
     return Plan(register, run, api["name"], tuple(notes))
 
 
-def pick_container(definition: Document, service: Document, configured: str | None) -> tuple[Document, str]:
-    """The container of the application, and how it was told: by load balancer, by its ports, or by the inventory.
+def pick_container(definition: Document, service: Document, configured: str | None) -> tuple[Document, str | None]:
+    """The container of the application, and how it was told where its load balancer does not name it.
 
     Never the first of the list: sidecars stand anywhere in it. Raises LaunchError when nothing tells.
     """
@@ -90,7 +90,7 @@ def pick_container(definition: Document, service: Document, configured: str | No
     by_name = {container["name"]: container for container in containers}
     for balancer in service.get("loadBalancers", []):
         if balancer.get("containerName") in by_name:
-            return by_name[balancer["containerName"]], "its load balancer names it"
+            return by_name[balancer["containerName"]], None
     serving = [c for c in containers if c.get("essential", True) and c.get("portMappings")]
     if len(serving) == 1:
         return serving[0], "the only essential one with ports"
@@ -115,7 +115,12 @@ def shown(plan: Plan) -> Document:
     for container in register["containerDefinitions"]:
         for pair in container.get("environment", []):
             pair["value"] = "(not shown)"
-    return {"notes": list(plan.notes), "register": register, "run": copy.deepcopy(plan.run)}
+    return {
+        "container": plan.api_container,
+        "notes": list(plan.notes),
+        "register": register,
+        "run": copy.deepcopy(plan.run),
+    }
 
 
 def _registration(definition: Document, api: Document, template: Document, order: Order, notes: list[str]) -> Document:
