@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolbox.model.result import Cause, Phase, Result, Status
+from toolbox.model.result import Cause, Json, Phase, Result, Status
 from toolbox.render.screen import Look, screen
 
 OK = (
@@ -64,6 +64,18 @@ def test_the_worst_comes_first_in_the_summary() -> None:
 def test_candidates_are_shown_where_nothing_was_found() -> None:
     result = Result("db.connect", "database", Status.UNKNOWN, "no variable", facts={"candidates": ["A_DSN", "B_DSN"]})
     assert "found:  A_DSN, B_DSN" in screen([result], Look())
+
+
+def test_the_addresses_that_were_tried_are_shown() -> None:
+    """A name that leads to last year's server looks right; its address does not."""
+    hosts: list[Json] = [
+        {"host": "db", "addresses": [{"address": "10.0.3.7", "error": "x"}, {"address": "10.0.4.9", "error": None}]},
+        {"host": "other", "addresses": []},
+        "not what a probe writes",
+    ]
+    result = Result("db.connect", "db", Status.FAIL, "no", Cause.TCP_TIMEOUT, facts={"hosts": hosts, "error": "late"})
+    assert "    tried:  10.0.3.7, 10.0.4.9\n    error:  late\n" in screen([result], Look())
+    assert "tried:" not in screen([Result("db.connect", "db", Status.FAIL, "no", facts={"hosts": []})], Look())
 
 
 def test_nothing_to_show_is_said() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from toolbox.model.result import Result, Status, worst
+from toolbox.model.result import Json, Result, Status, worst
 from toolbox.model.text import printable
 
 _SIGNS: Final[Mapping[Status, str]] = {
@@ -98,12 +98,15 @@ def _sentence(result: Result) -> str:
 
 
 def _details(result: Result, look: Look) -> Iterator[str]:
-    """Below a check that is not well: where, cause, the error's own words, the time of each phase and the hint."""
+    """Below a check that is not well: where, cause, addresses, the error's words, each phase's time and the hint."""
     if result.status in (Status.OK, Status.SKIPPED):
         return
     yield from _labelled("target", printable(result.target), look)
     if result.cause:
         yield from _labelled("cause", result.cause, look)
+    tried = ", ".join(_addresses(result.facts.get("hosts")))
+    if tried:
+        yield from _labelled("tried", printable(tried), look)
     error = result.facts.get("error")
     if isinstance(error, str):
         yield from _labelled("error", printable(error), look)
@@ -115,6 +118,15 @@ def _details(result: Result, look: Look) -> Iterator[str]:
         yield from _labelled("phases", steps, look)
     if result.hint:
         yield from _labelled("hint", printable(result.hint), look)
+
+
+def _addresses(hosts: Json) -> Iterator[str]:
+    """Where the names of `facts.hosts` led to: a right name may lead to a wrong place."""
+    for host in hosts if isinstance(hosts, list) else []:
+        addresses = host.get("addresses") if isinstance(host, dict) else None
+        for entry in addresses if isinstance(addresses, list) else []:
+            if isinstance(entry, dict) and isinstance(entry.get("address"), str):
+                yield str(entry["address"])
 
 
 def _summary(results: Sequence[Result], look: Look) -> Iterator[str]:
