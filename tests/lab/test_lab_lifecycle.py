@@ -173,7 +173,7 @@ def test_a_lab_that_is_not_up_is_said_with_the_next_step(environ: dict[str, str]
     for ask in (control.status, control.environment):
         with pytest.raises(LabError, match="not up") as caught:
             ask("absent", environ)
-        assert caught.value.next_step == "Start it: toolbox lab up --name absent."
+        assert caught.value.next_step == "Start it: toolbox lab up --name absent", "a full stop would be copied with it"
     with pytest.raises(UsageError):
         control.up("no/name", environ=environ)
 

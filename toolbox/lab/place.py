@@ -160,7 +160,7 @@ def not_up(place: Place) -> LabError:
     """The error for a lab that is needed and not there."""
     option = "" if place.name == DEFAULT_NAME else f" --name {place.name}"
     return LabError(
-        f"The lab '{place.name}' is not up.", cause="lab-down", next_step=f"Start it: toolbox lab up{option}."
+        f"The lab '{place.name}' is not up.", cause="lab-down", next_step=f"Start it: toolbox lab up{option}"
     )
 
 
