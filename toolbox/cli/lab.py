@@ -42,10 +42,10 @@ def register(app: "typer.Typer") -> None:
 
     @lab.command("down", help="End the lab and all of it, also after it was killed.")
     def down(name: name_option = None) -> None:
-        from toolbox.lab import control
+        from toolbox.lab import control, place
 
         if not control.down(name):
-            sys.stderr.write("There was no such lab.\n")
+            sys.stderr.write(f"There is no lab '{place.find(name).name}'.\n")
 
     @lab.command("status", help="Which parts and services run.")
     def status(
