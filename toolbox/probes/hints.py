@@ -8,7 +8,7 @@ from toolbox.model.result import Cause
 _NETWORK: Final[Mapping[Cause, str]] = {
     Cause.DNS_NXDOMAIN: "Check the host name in {variable}, and that the private zone is associated with this VPC.",
     Cause.DNS_SERVFAIL: "Ask another name server (--resolver); check forwarding rules and the zone's own servers.",
-    Cause.DNS_REFUSED: "Check the name server that is asked (resolv.conf, --resolver): it is down, or not for us.",
+    Cause.DNS_REFUSED: "Check the name server (resolv.conf, --resolver): it is down, or does not serve this network.",
     Cause.DNS_TIMEOUT: "Check the VPC's DNS settings and that UDP and TCP port 53 to the name server are allowed.",
     Cause.DNS_NO_ADDRESS: "Check the record behind the name in {variable}: it has no A and no AAAA.",
     Cause.TCP_REFUSED: "Nothing listens there: check that the server is up, and the port in {variable}.",
