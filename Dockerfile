@@ -7,8 +7,7 @@ RUN --mount=type=secret,id=ca \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi; \
     /opt/toolbox/bin/pip install --no-cache-dir --require-hashes -r /tmp/runtime.txt
 COPY toolbox /opt/toolbox/src/toolbox
-RUN rm -rf /opt/toolbox/src/toolbox/lab \
-    && echo /opt/toolbox/src > "$(/opt/toolbox/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tracker-toolbox.pth" \
+RUN echo /opt/toolbox/src > "$(/opt/toolbox/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tracker-toolbox.pth" \
     && /opt/toolbox/bin/python -m compileall -q /opt/toolbox \
     && printf '#!/bin/sh\nexec /opt/toolbox/bin/python -I -m toolbox "$@"\n' > /opt/toolbox/bin/toolbox \
     && chmod +x /opt/toolbox/bin/toolbox

@@ -1,11 +1,14 @@
 """The program around the commands: exit codes, sentences instead of tracebacks, and a quick start."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from toolbox.launcher.image import repository_root
 
 TOOLBOX = [sys.executable, "-I", "-m", "toolbox"]
 # A command that fails as `how` says, put in place of a real one by the interpreter that runs the program.
@@ -152,17 +155,21 @@ def test_a_reader_that_goes_away_is_no_crash() -> None:
     assert process.wait(timeout=30) == 130
 
 
-def test_the_image_comes_without_the_lab(tmp_path: Path) -> None:
-    import shutil
-
-    from toolbox.launcher.image import repository_root
-
+@pytest.mark.parametrize(("words", "code"), [(["--help"], 0), (["lab", "up"], 64)])
+def test_the_image_comes_without_the_lab(tmp_path: Path, words: list[str], code: int) -> None:
     ignore = shutil.ignore_patterns("lab", "__pycache__")
     shutil.copytree(repository_root() / "toolbox", tmp_path / "toolbox", ignore=ignore)
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from toolbox.cli.main import main; main(['--help'])"
-    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "lab up" not in done.stdout.partition("Commands:")[2]
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from toolbox.cli.main import main; "
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", f"{program} sys.exit(main({words!r}))"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert "lab" not in done.stdout.partition("Commands:")[2]
+    assert "defect" not in done.stderr
 
 
 def test_a_reader_that_never_read_is_no_crash() -> None:

@@ -81,7 +81,8 @@ def _run(words: list[str]) -> int:
     )
     app.callback()(_no_options)
     asked = words[0] if words else ""
-    for module in [COMMANDS[asked]] if asked in COMMANDS else _present():
+    commands = _present()
+    for module in [commands[asked]] if asked in commands else commands.values():
         import_module(f"toolbox.cli.{module}").register(app)
     try:
         code = app([*words, "--help"] if words in _BARE else words, prog_name="toolbox", standalone_mode=False)
@@ -96,10 +97,10 @@ def _run(words: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _present() -> list[str]:
-    """The modules of all commands that this installation has: the production image comes without the lab."""
+def _present() -> dict[str, str]:
+    """The commands that this installation has, with their modules: the production image comes without the lab."""
     lab_is_here = (Path(__file__).parents[1] / "lab").is_dir()
-    return [module for name, module in COMMANDS.items() if name != "lab" or lab_is_here]
+    return {name: module for name, module in COMMANDS.items() if name != "lab" or lab_is_here}
 
 
 def _no_options() -> None:
