@@ -56,7 +56,8 @@ def test_right_size_from_the_start_and_after_a_resize(terminal: Terminal) -> Non
 
 def test_greeting_and_prompt_say_that_this_is_a_task_and_which(lab: Lab) -> None:
     with Terminal([*TOOLBOX, "shell"], lab.environment, columns=160) as opened:
-        assert "temporary task: lab," in opened.expect(" at the latest")
+        opened.expect("temporary task (lab)")
+        opened.expect("ends with this shell")
         (task,) = lab.toolbox_tasks()
         opened.expect(f"[lab task {task.rpartition('/')[2][:8]}]")
         opened.send("exit\n")

@@ -30,13 +30,13 @@ def test_a_kept_task_can_be_entered_again(lab: Lab) -> None:
 
 def test_leaving_a_shell_leaves_its_kept_task(lab: Lab) -> None:
     with Terminal([*TOOLBOX, "shell", "--keep"], lab.environment, columns=160) as terminal:
-        assert "it outlives this shell" in terminal.expect(" at the latest")
+        terminal.expect("outlives this shell; ends after 20 min unused or at ")
         terminal.expect("[lab task ")
         terminal.send("\r~.")
         assert terminal.end() == 255
         assert b"come back with --attach" in terminal.seen
     with Terminal([*TOOLBOX, "shell", "--attach", ""], lab.environment) as terminal:
-        terminal.expect("it outlives this shell")
+        terminal.expect("outlives this shell; ends at ")
         terminal.send("exit 5\n")
         assert terminal.end() == 5
     assert len(lab.toolbox_tasks()) == 1

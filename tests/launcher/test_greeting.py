@@ -16,16 +16,17 @@ def test_the_greeting_says_where_one_is_and_when_it_ends() -> None:
     where, when = greeting("production", ENDS, Clock(14400, 1200))
     assert "production" in where
     assert "temporary task" in where
-    assert when.startswith("it stops with this shell")
-    assert "after 20 min without use" in when
+    assert when.startswith("ends with this shell")
+    assert "after 20 min unused" in when
+    assert max(len(where), len(when)) <= 70, "behind the indent of progress it fits 80 columns"
     assert ENDS.astimezone().strftime("%H:%M") in when
 
 
 def test_a_task_that_is_kept_or_was_there_before_outlives_the_shell() -> None:
     for ending in (greeting("staging", ENDS, Clock(90, 90), outlives=True)[1], greeting("staging", ENDS, None)[1]):
-        assert ending.startswith("it outlives this shell")
+        assert ending.startswith("outlives this shell")
         assert ENDS.astimezone().strftime("%H:%M") in ending
-    assert "after 90 s without use" in greeting("staging", ENDS, Clock(90, 90), outlives=True)[1]
+    assert "after 90 s unused" in greeting("staging", ENDS, Clock(90, 90), outlives=True)[1]
 
 
 @pytest.mark.parametrize(

@@ -13,17 +13,17 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
 def greeting(
     environment: str, ends: datetime | None, clock: Clock | None, *, outlives: bool = False
 ) -> tuple[str, ...]:
-    """Where one is, and when the task ends. `clock` None: a task that was there before, which outlives the shell."""
-    ways = []
-    if clock is not None:
-        ways.append(f"after {_duration(clock.idle)} without use")
-    if ends is not None:
-        ways.append(f"at {ends.astimezone():%H:%M %Z} at the latest")
+    """Where one is, and when the task ends: two lines that fit a narrow terminal.
+
+    `clock` None: a task that was there before, which outlives the shell.
+    """
+    ways = [] if clock is None else [f"after {_duration(clock.idle)} unused"]
+    ways += [] if ends is None else [f"at {ends.astimezone():%H:%M %Z}"]
     if outlives or clock is None:
-        ending = f"it outlives this shell, and stops {' or '.join(ways) or 'by its own clock'}"
+        ending = f"outlives this shell; ends {' or '.join(ways) or 'by its own clock'}"
     else:
-        ending = f"it stops with this shell (exit, Ctrl-D or ~.), {', '.join(ways)}"
-    return f"a shell in a temporary task: {environment}, with the api's network, environment and secrets", ending
+        ending = f"ends with this shell (exit, ~.), {' or '.join(ways)}"
+    return f"temporary task ({environment}): the api's network, environment, secrets", ending
 
 
 def prompt(environment: str, task: str, environ: Mapping[str, str]) -> dict[str, str]:
