@@ -125,6 +125,39 @@ async def test_the_session_can_read_only_and_gives_up_early(server: Postgres) ->
         assert await limits.fetchone() == ("2s", "2s", "toolbox")
 
 
+async def test_the_options_of_the_url_count_and_ours_stand_above_them(server: Postgres) -> None:
+    target = parse(server.dsn(Role.APP, query="options=-c%20search_path%3Dtracker%20-c%20lock_timeout%3D9s"), "X")
+    login = await log_in(db.login_parameters(target, target.endpoints[0], "127.0.0.1", 2.0), timeout=2)
+    assert login.connection is not None
+    async with login.connection as connection:
+        answer = await connection.execute("SELECT current_setting('search_path'), current_setting('lock_timeout')")
+        assert await answer.fetchone() == ("tracker", "2s")
+
+
+async def test_a_standby_will_not_do_where_a_primary_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Postgres
+) -> None:
+    async with database(tmp_path) as standby:
+        await standby.stop()
+        standby.log.unlink()
+        (tmp_path / "postgres" / "data" / "standby.signal").touch()
+        waiting = Postgres(replace(standby.settings, more={"restore_command": "false"}))
+        start = asyncio.create_task(waiting.start())
+        await until(lambda: waiting.log.exists() and "read-only connections" in waiting.log.read_text())
+        dsn = standby.dsn(Role.APP)
+        wanted = f"{dsn}?target_session_attrs=read-write"
+        assert [result.status for result in await run(dsn)] == [Status.OK, Status.OK]
+        assert_failed(await run(wanted), Cause.DB_READ_ONLY)
+        # The standby's password is one that the other server does not know: so it is asked, and not passed over.
+        two = wanted.replace("/tracker?", f",127.0.0.1:{server.settings.port}/tracker?")
+        assert_failed(await run(two), Cause.AUTH_FAILED)
+        monkeypatch.setenv("PGTARGETSESSIONATTRS", "read-write")  # libpq must not judge our read-only session by it
+        assert [result.status for result in await run(server.dsn(Role.APP))] == [Status.OK, Status.OK]
+        start.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await start
+
+
 async def test_one_probe_is_one_session(server: Postgres) -> None:
     with psycopg.connect(server.dsn(Role.SUPERUSER), autocommit=True) as superuser:
         before = superuser.execute("SELECT sessions FROM pg_stat_database WHERE datname = 'tracker'").fetchone()
@@ -380,6 +413,23 @@ async def test_an_expired_certificate_is_told_from_an_untrusted_one(tmp_path: Pa
         assert connect.status is Status.OK
 
 
+async def test_a_client_certificate_is_shown(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    pair, ours = authority.issue("db.lab"), authority.issue("tracker_app")
+    hba = ("host all postgres,tracker_owner all scram-sha-256", "hostssl all all all cert")
+    more = {"ssl_ca_file": str(authority.root)}
+    settings = PostgresSettings(tmp_path, 0, certificate=pair.certificate, key=pair.key, hba=hba, more=more)
+    async with database(tmp_path, settings) as server:
+        query = f"sslmode=require&sslcert={ours.certificate}&sslkey={ours.key}"
+        results = await run(server.dsn(Role.APP, query=query))
+        assert_failed(await run(server.dsn(Role.APP, query="sslmode=require")), Cause.DB_NO_HBA_ENTRY)
+        ours.key.chmod(0o644)  # libpq does not take it then
+        connect, _ = await run(server.dsn(Role.APP, query=query))
+    assert [result.status for result in results] == [Status.OK, Status.OK]
+    assert connect.status is Status.FAIL
+    assert "private key" in str(connect.facts["error"])
+
+
 # Hostile servers
 
 
@@ -439,7 +489,7 @@ async def test_garbage_is_a_failure_within_its_time(reply: bytes) -> None:
 
 @contextlib.asynccontextmanager
 async def pooler(server: Postgres) -> AsyncIterator[int]:
-    """Passes logins on to `server`, but declines those that bring options, as PgBouncer does."""
+    """Passes logins on to `server`, but declines those that bring settings of ours, as PgBouncer does."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         length = await reader.read(4)

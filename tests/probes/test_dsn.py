@@ -34,7 +34,10 @@ def target(**fields: object) -> DatabaseTarget:
         ("postgresql://me:p%40w%2F%3A@db.lab/app", target(password=Secret("p@w/:"))),
         ("postgresql://me:p@/w:#?x@y@db.lab/app?sslmode=require",
          target(password=Secret("p@/w:#?x@y"), tls="require")),
-        ("postgresql://me:pw@db.lab/app?options=-c%20a@b", target()),
+        ("postgresql://me:pw@db.lab/app?options=-c%20a@b", target(more={"options": "-c a@b"})),
+        ("postgresql://me:pw@db.lab/app?sslcert=/c&sslkey=/k&sslpassword=x&require_auth=",
+         target(more={"sslcert": "/c", "sslkey": "/k", "sslpassword": Secret("x")})),
+        ("host=db.lab user=me password=pw dbname=app target_session_attrs=read-write", target(primary=True)),
         ("postgresql://db.lab/app?user=me&password=pw&connect_timeout=10", target()),
         ("postgresql://me@db.lab", target(password=None, database="")),
         ("postgresql://me:@db.lab/app", target(password=None)),
@@ -51,6 +54,14 @@ def target(**fields: object) -> DatabaseTarget:
 )  # fmt: skip
 def test_each_form_is_understood(text: str, expected: DatabaseTarget) -> None:
     assert parse(text, "X") == expected
+
+
+def test_libpq_s_own_variables_count_where_a_url_is_silent() -> None:
+    environ = {"X": "postgresql://me:pw@db.lab/app", "PGSSLMODE": "verify-full", "PGSSLROOTCERT": "/ca.pem"}
+    assert find_target(environ, ["X"]) == target(tls="verify-full", root_certificate="/ca.pem")
+    for said in ("ssl", "sslmode"):
+        environ["X"] = f"postgresql://me:pw@db.lab/app?{said}=disable"
+        assert find_target(environ, ["X"]) == target(tls="disable", root_certificate="/ca.pem")
 
 
 @pytest.mark.parametrize(

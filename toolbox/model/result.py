@@ -49,6 +49,7 @@ class Cause(StrEnum):
     DB_TOO_MANY_CONNECTIONS = "db-too-many-connections"
     DB_STARTING_UP = "db-starting-up"
     DB_SHUTTING_DOWN = "db-shutting-down"
+    DB_READ_ONLY = "db-read-only"
     DB_SLOW = "db-slow"
 
 

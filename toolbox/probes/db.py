@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from toolbox.model.result import Cause, Json, Phase, Result, Status
+from toolbox.model.secret import Secret
 from toolbox.model.text import printable
 from toolbox.net.fault import Fault
 from toolbox.net.reach import Reach, reach
@@ -155,8 +156,11 @@ async def _log_in(target: DatabaseTarget, endpoint: Endpoint, address: str | Non
     parameters = login_parameters(target, endpoint, address, timeout)
     login = await log_in(parameters, timeout=timeout)
     if postgres_faults.declines_options(login.words):
-        del parameters["options"]
+        parameters["options"] = str(target.more.get("options", ""))
         login = await log_in(parameters, timeout=timeout)
+    if target.primary and login.connection and login.connection.pgconn.parameter_status(b"in_hot_standby") == b"on":
+        await login.connection.close()
+        return Login(login.phases, cause=Cause.DB_READ_ONLY, words="target_session_attrs wants a primary: a standby")
     if login.cause is Cause.DB_NO_HBA_ENTRY and target.tls == "disable":
         encrypted = await log_in(parameters | {"sslmode": "require"}, timeout=timeout)
         if encrypted.connection:
@@ -176,7 +180,10 @@ def login_parameters(
 
     The session is read only, and each of its statements ends after `timeout` seconds.
     """
+    ours = _SESSION.format(milliseconds=int(timeout * 1000))
+    more = {name: value.reveal() if isinstance(value, Secret) else value for name, value in target.more.items()}
     given: dict[str, str | int | None] = {
+        **more,
         "host": endpoint.host,
         "hostaddr": address,
         "port": endpoint.port,
@@ -187,7 +194,9 @@ def login_parameters(
         "sslrootcert": target.root_certificate,
         "gssencmode": "disable",
         "application_name": "toolbox",
-        "options": _SESSION.format(milliseconds=int(timeout * 1000)),
+        "options": f"{more['options']} {ours}" if "options" in more else ours,
+        # Our session is read only by our own choice: libpq, whose environment may ask for another, must not judge it.
+        "target_session_attrs": "any",
     }
     return {name: value for name, value in given.items() if value is not None}
 

@@ -6,7 +6,7 @@ Understood: URLs (libpq's, PostgreSQL 34.1.1.2, and SQLAlchemy's `postgresql+dri
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote
 
@@ -40,6 +40,13 @@ _REST: Final = re.compile(
 _HOST: Final = re.compile(r"(?:\[(?P<ipv6>[^\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>.*))?")
 _KEYWORD: Final = re.compile(r"\s*(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)*))(?=\s|$)", re.DOTALL)
 _TLS_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+# Settings that decide whether libpq can log in, and mean nothing to us (PostgreSQL 34.1.2).
+_PASSED_ON: Final = tuple(
+    "sslcert sslkey sslpassword sslcrl sslcrldir sslsni sslcertmode sslnegotiation ssl_min_protocol_version "
+    "ssl_max_protocol_version channel_binding require_auth passfile krbsrvname options".split()
+)
+_SECRETS: Final = ("sslpassword",)
+_PRIMARY: Final = ("read-write", "primary")
 # asyncpg and JDBC say `ssl=true`, and both verify then.
 _TLS_WORDS: Final = {"true": "verify-full", "1": "verify-full", "on": "verify-full"} | dict.fromkeys(
     ("false", "0", "off"), "disable"
@@ -54,6 +61,15 @@ _ENDINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "dbname": ("DB", "DATABASE", "NAME", "DBNAME"),
     "sslmode": ("SSLMODE", "SSL_MODE", "SSL"),
     "sslrootcert": ("SSLROOTCERT", "SSL_ROOT_CERT"),
+    "sslcert": ("SSLCERT", "SSL_CERT"),
+    "sslkey": ("SSLKEY", "SSL_KEY"),
+    "target_session_attrs": ("TARGETSESSIONATTRS",),
+}
+# libpq and asyncpg take these where a URL is silent (PostgreSQL 34.15); what else libpq takes, it takes by itself.
+_DEFAULTS: Final[Mapping[str, str]] = {
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
 }
 _CANDIDATE_WORDS: Final = frozenset(
     ["ALEMBIC", "AURORA", "DATABASE", "DB", "DSN", "PG", "POSTGRES", "POSTGRESQL", "PSQL", "RDS", "SQL", "SQLALCHEMY"]
@@ -96,7 +112,8 @@ class Endpoint:
 class DatabaseTarget:
     """Where a database is and who we are there. `variable` says which variables told us.
 
-    `user` and `database` are "" where nothing was said: the client's defaults count then.
+    `user` and `database` are "" where nothing was said: the client's defaults count then. `more` are settings for libpq
+    as they stand; `primary`: a standby will not do (target_session_attrs).
     """
 
     variable: str
@@ -106,6 +123,8 @@ class DatabaseTarget:
     password: Secret | None = None
     tls: str = "prefer"
     root_certificate: str | None = None
+    more: Mapping[str, str | Secret] = field(default_factory=dict)
+    primary: bool = False
 
     def __str__(self) -> str:
         hosts = ",".join(map(str, self.endpoints))
@@ -119,7 +138,8 @@ def find_target(environ: Mapping[str, str], urls: Sequence[str]) -> DatabaseTarg
     """
     for variable in urls:
         if environ.get(variable):
-            return parse(environ[variable], variable)
+            defaults = {setting: environ[name] for setting, name in _DEFAULTS.items() if environ.get(name)}
+            return parse(environ[variable], variable, defaults)
     for prefix in PREFIXES:
         names = _family(environ, prefix)
         if "host" in names:
@@ -133,8 +153,11 @@ def candidates(environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name for name, _ in zip(names, range(_MAX_CANDIDATES), strict=False))
 
 
-def parse(text: str, variable: str) -> DatabaseTarget:
-    """The database that a URL or a keyword string points to; raises DsnError, which names `variable`."""
+def parse(text: str, variable: str, defaults: Mapping[str, str] | None = None) -> DatabaseTarget:
+    """The database that a URL or a keyword string points to; raises DsnError, which names `variable`.
+
+    `defaults` are settings that count where the text is silent.
+    """
     if text != text.strip() or text[:1] in "\"'":
         raise DsnError(variable, "begins or ends with white space or quotes")
     if text.startswith("{"):
@@ -145,13 +168,13 @@ def parse(text: str, variable: str) -> DatabaseTarget:
         raise DsnError(variable, f"holds a control character, or more than {_MAX_LENGTH} characters")
     scheme = _SCHEME.match(text)
     if scheme:
-        return _parse_url(text, scheme, variable)
+        return _target({**(defaults or {}), **_url(text, scheme, variable)}, variable)
     if "=" in text:
-        return _target(_keywords(text, variable), variable)
+        return _target({**(defaults or {}), **_keywords(text, variable)}, variable)
     raise DsnError(variable, "is neither a URL (postgresql://…) nor a keyword string (host=… dbname=…)")
 
 
-def _parse_url(text: str, scheme: re.Match[str], variable: str) -> DatabaseTarget:
+def _url(text: str, scheme: re.Match[str], variable: str) -> dict[str, str]:
     base = scheme["base"].lower()
     if base not in _OURS:
         shown = f"is a {base} URL" if base in _OTHERS else "has an unknown scheme"  # it might be half a password
@@ -171,7 +194,7 @@ def _parse_url(text: str, scheme: re.Match[str], variable: str) -> DatabaseTarge
         settings["host"] = unquote(match["hosts"])
     elif several:
         settings["host"] = ",".join(several)
-    return _target(settings, variable)
+    return settings
 
 
 def _keywords(text: str, variable: str) -> dict[str, str]:
@@ -215,6 +238,12 @@ def _target(settings: Mapping[str, str], variable: str) -> DatabaseTarget:
         password=Secret(password) if password else None,
         tls=_tls(settings, variable),
         root_certificate=settings.get("sslrootcert") or None,
+        more={
+            name: Secret(settings[name]) if name in _SECRETS else settings[name]
+            for name in _PASSED_ON
+            if settings.get(name)
+        },
+        primary=settings.get("target_session_attrs") in _PRIMARY,
     )
 
 
@@ -246,7 +275,7 @@ def _number(port: str, variable: str) -> int:
 
 
 def _tls(settings: Mapping[str, str], variable: str) -> str:
-    said = (settings.get("sslmode") or settings.get("ssl") or "prefer").lower()
+    said = (settings.get("ssl") or settings.get("sslmode") or "prefer").lower()
     mode = _TLS_WORDS.get(said, said)
     if mode not in _TLS_MODES:
         raise DsnError(variable, f"asks for TLS in a way that is none of {', '.join(_TLS_MODES)}")

@@ -14,7 +14,7 @@ from toolbox.probes.postgres_trace import ServerError
 _WORDS: Final = tuple(
     (re.compile(pattern), cause)
     for pattern, cause in (
-        (r"no pg_hba\.conf entry|pg_hba\.conf rejects", Cause.DB_NO_HBA_ENTRY),
+        (r"no pg_hba\.conf entry|pg_hba\.conf rejects|requires a valid client certificate", Cause.DB_NO_HBA_ENTRY),
         (r"authentication failed|no password supplied|[Rr]ole \".*\" does not exist", Cause.AUTH_FAILED),
         (r"database \".*\" does not exist", Cause.DB_UNKNOWN_DATABASE),
         (r"too many (clients|connections)|connection slots are reserved", Cause.DB_TOO_MANY_CONNECTIONS),
@@ -41,6 +41,7 @@ _SUMMARIES: Final = {
     Cause.DB_TOO_MANY_CONNECTIONS: "the database has no connection left",
     Cause.DB_STARTING_UP: "the database is starting up",
     Cause.DB_SHUTTING_DOWN: "the database is shutting down",
+    Cause.DB_READ_ONLY: "the database can be connected to, but only read",
     Cause.DB_SLOW: "the database accepts connections, but does not answer in time",
     Cause.PERMISSION_DENIED: "the database does not let this user in",
     Cause.PROTOCOL_MISMATCH: "the other side does not speak what was expected",
@@ -66,6 +67,7 @@ _HINTS: Final = {
     Cause.DB_TOO_MANY_CONNECTIONS: "Find out which service holds the connections; restarting that one frees them.",
     Cause.DB_STARTING_UP: "Wait a minute and try again; look for a restart or a failover in the database's events.",
     Cause.DB_SHUTTING_DOWN: "Look for a restart, a failover or maintenance in the database's events.",
+    Cause.DB_READ_ONLY: "Find out where the primary is, and name it in {variable}; look for a failover in its events.",
     Cause.DB_SLOW: "Look at the database's load, its locks and its log: it is there, but does not get to answering.",
     Cause.PERMISSION_DENIED: "Check the rights of the user in {variable}: LOGIN, and CONNECT on the database.",
 }
