@@ -56,6 +56,16 @@ def test_help_has_examples_and_every_command() -> None:
     assert toolbox().stdout == done.stdout
 
 
+@pytest.mark.parametrize(
+    "command", [[], ["shell"], ["probe"], ["probe", "db"], ["lab"], *(["lab", verb] for verb in ("up", "env", "stop"))]
+)
+def test_help_is_whole_and_in_a_person_s_words(command: list[str]) -> None:
+    shown = toolbox(*command, "--help").stdout
+    assert not [line for line in shown.splitlines() if line.endswith("...") and not line.startswith("Usage:")]
+    assert not [line for line in shown.splitlines() if line.startswith("  -") and "<str>" in line]
+    assert "[[" not in shown
+
+
 @pytest.mark.parametrize("group", ["probe", "lab"])
 def test_a_group_alone_shows_its_help_as_the_program_does(group: str) -> None:
     done = toolbox(group)

@@ -27,8 +27,8 @@ def register(app: "typer.Typer") -> None:
     import typer
 
     lab = typer.Typer(help=_HELP, rich_markup_mode=None)
-    app.add_typer(lab, name="lab")
-    name_option = Annotated[str | None, typer.Option("--name", help="Which lab (TOOLBOX_LAB).")]
+    app.add_typer(lab, name="lab", short_help="A VPC in a box, to try all of this without an account.")
+    name_option = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Which lab (TOOLBOX_LAB).")]
     part_argument = Annotated[str, typer.Argument(metavar="PART", help="postgres, redis, dns, or a service (api, …).")]
 
     @lab.command("up", help="Start the lab, and return once its services run.")
@@ -65,7 +65,7 @@ def register(app: "typer.Typer") -> None:
         ]
         sys.stdout.write("\n".join([*lines, f"{'endpoint':<26} {found['endpoint']}", ""]))
 
-    @lab.command("env", help='Print what turns a shell\'s AWS towards the lab: eval "$(toolbox lab env)".')
+    @lab.command("env", help='Turn a shell\'s AWS towards the lab: eval "$(toolbox lab env)".')
     def env(name: name_option = None) -> None:
         from toolbox.lab import control
 

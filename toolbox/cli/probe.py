@@ -38,7 +38,7 @@ def register(app: "typer.Typer") -> None:
     group = typer.Typer(help=_GROUP_HELP, rich_markup_mode=None)
     for probe in PROBES:
         _add(group, probe)
-    app.add_typer(group, name="probe")
+    app.add_typer(group, name="probe", short_help="What works from here, what is broken, and why.")
 
 
 def _add(group: "typer.Typer", probe: "Probe") -> None:

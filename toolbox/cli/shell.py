@@ -63,14 +63,18 @@ def register(app: "typer.Typer") -> None:
     """Add the command to `app`."""
     import typer
 
-    @app.command("shell", help=_HELP)
+    @app.command("shell", help=_HELP, short_help="A shell, or one command, in a temporary task inside the VPC.")
     def shell(
-        command: Annotated[list[str] | None, typer.Argument(metavar="[-- COMMAND …]", show_default=False)] = None,
+        command: Annotated[
+            list[str] | None, typer.Argument(metavar="COMMAND", help="What to run; put -- before it.")
+        ] = None,
         tty: Annotated[bool, typer.Option("-t", "--tty", help="Give COMMAND a terminal.")] = False,
         plan: Annotated[bool, typer.Option("--plan", help="Print what would be sent to ECS; change nothing.")] = False,
         scripts: Annotated[Path | None, typer.Option(metavar="DIR", help="What to mount at /scripts.")] = None,
-        lifetime: Annotated[str | None, typer.Option(help="When the task ends in any case, e.g. 4h.")] = None,
-        idle: Annotated[str | None, typer.Option(help="How long it may be unused, e.g. 20m.")] = None,
+        lifetime: Annotated[
+            str | None, typer.Option(metavar="TIME", help="When the task ends in any case, e.g. 4h.")
+        ] = None,
+        idle: Annotated[str | None, typer.Option(metavar="TIME", help="How long it may be unused, e.g. 20m.")] = None,
         keep: Annotated[bool, typer.Option("--keep", help="Leave the task running until its clock ends it.")] = False,
         attach: Annotated[
             str | None,
@@ -85,7 +89,7 @@ def register(app: "typer.Typer") -> None:
         lab: Annotated[
             bool, typer.Option("--lab", help="In the local VPC; started, and ended, if none is up.")
         ] = False,
-        name: Annotated[str | None, typer.Option(help="Which lab (TOOLBOX_LAB).")] = None,
+        name: Annotated[str | None, typer.Option(metavar="NAME", help="Which lab (TOOLBOX_LAB).")] = None,
     ) -> None:
         from toolbox.cli.progress import Progress
 
