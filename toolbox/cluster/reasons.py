@@ -99,7 +99,7 @@ _RULES: Final = (
         "eni",
         (),
         ("network interface provisioning", "unexpected ec2 error"),
-        "Try again; if it stays, check that the subnets have free addresses and the security groups exist.",
+        "Try again; if it persists, check that the subnets have free addresses and the security groups exist.",
     ),
     _Rule("oom", (), ("outofmemory",), "Give the task more memory."),
     _Rule("elb-check", (), ("failed elb health checks",), "Read the task's log: the health check gets no good answer."),
@@ -110,7 +110,7 @@ _RULES: Final = (
     _Rule("capacity", (), ("capacity is unavailable",), "Try again in a minute, or in another availability zone."),
     _Rule("quota", (), ("limit on the number of", "is above your limit"), "Ask AWS for a higher Fargate quota."),
     _Rule("roles", (), ("unable to assume the role",), "Check the role's trust policy and that it still exists."),
-    _Rule("aws", (), ("internal error",), "Try again; look at the AWS Health Dashboard if it stays."),
+    _Rule("aws", (), ("internal error",), "Try again; look at the AWS Health Dashboard if it persists."),
 )
 
 

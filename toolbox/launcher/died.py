@@ -25,7 +25,7 @@ def stopped(task: Mapping[str, Any], task_id: str, tail: Sequence[str]) -> Launc
     return LaunchError(
         f"Task {task_id} has stopped ({code}): {reason.text}.".replace("..", "."),
         cause=reason.cause or "task-died",
-        next_step=reason.next_step or "Start it again; if it stays, look at its log and at the service's events.",
+        next_step=reason.next_step or "Open a new shell; if it happens again, look at its log and at the service's events.",
         detail=detail,
     )
 
@@ -35,7 +35,7 @@ def too_slow(task_id: str, status: str, seconds: float) -> LaunchError:
     return LaunchError(
         f"Task {task_id} is still {status} after {seconds:.0f} s.",
         cause="task-not-running",
-        next_step="Try again; look at the service's events for capacity or network trouble if it stays.",
+        next_step="Try again; look at the service's events for capacity or network trouble if it persists.",
     )
 
 

@@ -99,7 +99,7 @@ async def until_ready(aws: Aws, task: TaskRef, patience: Patience, progress: Pro
                 raise LaunchError(
                     f"ECS started task {task.id} but has not shown it for {_MISSING_SECONDS:.0f} s.",
                     cause="task-missing",
-                    next_step="Try again; if it stays, look at the cluster in the console.",
+                    next_step="Try again; if it persists, look at the cluster in the console.",
                 )
             progress(f"task {task.short}: not visible yet")
         else:
@@ -248,7 +248,7 @@ def _arn_of(answer: Mapping[str, Any]) -> str:
     raise LaunchError(
         f"ECS started no task: {reason}.",
         cause=cause,
-        next_step=reasons.next_step(cause) or "Try again in a minute; if it stays, read the service's events.",
+        next_step=reasons.next_step(cause) or "Try again in a minute; if it persists, read the service's events.",
     )
 
 
