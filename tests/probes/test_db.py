@@ -389,6 +389,13 @@ async def verified(server: Postgres, root: Path, host: str) -> tuple[Result, Res
         return await run(dsn, resolver=resolver)
 
 
+async def test_an_address_in_the_url_goes_before_the_name(tls_server: Postgres) -> None:
+    root = tls_server.settings.directory.parent / "root.pem"
+    query = f"sslmode=verify-full&sslrootcert={root}&hostaddr=127.0.0.1"
+    results = await run(tls_server.dsn(Role.APP, host="db.lab", query=query))  # which no name server knows
+    assert [result.status for result in results] == [Status.OK, Status.OK]
+
+
 async def test_the_certificate_is_verified_against_the_name_not_the_address(tls_server: Postgres) -> None:
     root = tls_server.settings.directory.parent / "root.pem"
     assert [result.status for result in await verified(tls_server, root, "db.lab")] == [Status.OK, Status.OK]

@@ -118,7 +118,8 @@ async def probe(
     async def find_way(endpoint: Endpoint) -> _Way:
         if endpoint.is_socket:
             return _Way(endpoint, None)
-        return _Way(endpoint, await reach(endpoint.host, endpoint.port, resolver, timeout=connect_timeout))
+        host = endpoint.address or endpoint.host
+        return _Way(endpoint, await reach(host, endpoint.port, resolver, timeout=connect_timeout))
 
     ways = await asyncio.gather(*map(find_way, target.endpoints))
     if not any(way.open_addresses for way in ways):

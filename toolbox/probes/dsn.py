@@ -41,10 +41,9 @@ _HOST: Final = re.compile(r"(?:\[(?P<ipv6>[^\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<
 _KEYWORD: Final = re.compile(r"\s*(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)*))(?=\s|$)", re.DOTALL)
 _TLS_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 # Settings that decide whether libpq can log in, and mean nothing to us (PostgreSQL 34.1.2).
-_PASSED_ON: Final = tuple(
-    "sslcert sslkey sslpassword sslcrl sslcrldir sslsni sslcertmode sslnegotiation ssl_min_protocol_version "
-    "ssl_max_protocol_version channel_binding require_auth passfile krbsrvname options".split()
-)
+_CERTIFICATE: Final = ("sslcert", "sslkey", "sslpassword", "sslcrl", "sslcrldir", "sslcertmode")
+_HANDSHAKE: Final = ("sslsni", "sslnegotiation", "ssl_min_protocol_version", "ssl_max_protocol_version")
+_LOGIN: Final = ("channel_binding", "require_auth", "passfile", "krbsrvname", "options")
 _SECRETS: Final = ("sslpassword",)
 _PRIMARY: Final = ("read-write", "primary")
 # asyncpg and JDBC say `ssl=true`, and both verify then.
@@ -94,10 +93,14 @@ class DsnError(ToolboxError):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A host and a port; a host that begins with `/` is the directory of a Unix socket."""
+    """A host and a port; a host that begins with `/` is the directory of a Unix socket.
+
+    With an `address` (libpq's hostaddr) the host's name is not resolved, but still the one in the certificate.
+    """
 
     host: str
     port: int = _PORT
+    address: str = ""
 
     @property
     def is_socket(self) -> bool:
@@ -240,7 +243,7 @@ def _target(settings: Mapping[str, str], variable: str) -> DatabaseTarget:
         root_certificate=settings.get("sslrootcert") or None,
         more={
             name: Secret(settings[name]) if name in _SECRETS else settings[name]
-            for name in _PASSED_ON
+            for name in (*_CERTIFICATE, *_HANDSHAKE, *_LOGIN)
             if settings.get(name)
         },
         primary=settings.get("target_session_attrs") in _PRIMARY,
@@ -250,20 +253,26 @@ def _target(settings: Mapping[str, str], variable: str) -> DatabaseTarget:
 def _endpoints(settings: Mapping[str, str], variable: str) -> Iterator[Endpoint]:
     """Each host with its port: `host:port`, or as many ports as hosts, or one for all (PostgreSQL 34.1.1.3)."""
     hosts = (settings.get("host") or settings.get("hostaddr") or "").split(",")
+    addresses = (settings.get("hostaddr") if settings.get("host") else "") or "," * (len(hosts) - 1)
     ports = settings.get("port", "").split(",")
+    if not all(hosts) and settings.get("service"):
+        raise DsnError(variable, "names a service, not a host", "Service files are not read: name the host in the URL.")
     if not all(hosts):
         raise DsnError(variable, "names no host")
     if len(ports) not in (1, len(hosts)):
         raise DsnError(variable, f"names {len(hosts)} hosts but {len(ports)} ports")
-    for host, port in zip(hosts, ports if len(ports) > 1 else ports * len(hosts), strict=True):
+    if addresses.count(",") != len(hosts) - 1:
+        raise DsnError(variable, f"names {len(hosts)} hosts and another number in hostaddr")
+    ports = ports if len(ports) > 1 else ports * len(hosts)
+    for host, port, address in zip(hosts, ports, addresses.split(","), strict=True):
         if host.startswith("/") or (host.count(":") > 1 and not host.startswith("[")):
-            yield Endpoint(host, _number(port, variable))
+            yield Endpoint(host, _number(port, variable), address)
             continue
         match = _HOST.fullmatch(host)
         name = match and (match["ipv6"] or match["name"])
         if match is None or not name or not name.isprintable() or re.search(r"[\s/?#@\\]", name):
             raise DsnError(variable, "names a host that cannot be one")
-        yield Endpoint(name, _number(match["port"] or port, variable))
+        yield Endpoint(name, _number(match["port"] or port, variable), address)
 
 
 def _number(port: str, variable: str) -> int:
