@@ -411,13 +411,32 @@ async def test_a_certificate_of_an_unknown_authority(tls_server: Postgres, tmp_p
     assert_failed(await verified(tls_server, tmp_path / "none.pem", "db.lab"), Cause.TLS_UNTRUSTED)
 
 
-async def test_an_expired_certificate_is_told_from_an_untrusted_one(tmp_path: Path) -> None:
+async def test_an_expired_certificate_is_told_from_an_untrusted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     authority = Authority(tmp_path)
     pair = authority.issue("db.lab", since=-2 * DAY, until=-DAY)
     async with database(tmp_path, PostgresSettings(tmp_path, 0, certificate=pair.certificate, key=pair.key)) as server:
         assert_failed(await verified(server, authority.root, "db.lab"), Cause.TLS_EXPIRED)
         connect, _ = await run(server.dsn(Role.APP, query="sslmode=require"))
         assert connect.status is Status.OK
+        # With a root certificate 'require' verifies, too (PostgreSQL 34.19.1), and with none there is one in HOME.
+        require = await run(server.dsn(Role.APP, query=f"sslmode=require&sslrootcert={authority.root}"))
+        assert_failed(require, Cause.TLS_EXPIRED)
+        default = tmp_path / ".postgresql" / "root.crt"
+        default.parent.mkdir()
+        default.write_bytes(authority.root.read_bytes())
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert_failed(await run(server.dsn(Role.APP, query="sslmode=require")), Cause.TLS_EXPIRED)
+
+
+async def test_no_root_certificate_is_said_and_not_explained_away(
+    tls_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    results = await run(tls_server.dsn(Role.APP, query="sslmode=verify-full"))
+    assert_failed(results, Cause.TLS_UNTRUSTED)
+    assert "root.crt" in str(results[0].facts["error"])
 
 
 async def test_a_client_certificate_is_shown(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ async def _log_in(target: DatabaseTarget, endpoint: Endpoint, address: str | Non
             await encrypted.connection.close()
         if encrypted.connection or encrypted.cause in _PAST_HBA:
             return replace(login, cause=Cause.DB_SSL_REQUIRED)
-    if login.cause in _VAGUE and address and target.tls in ("verify-ca", "verify-full"):
+    if login.cause in _VAGUE and address:
         fault = await explain(target, endpoint, address, timeout=timeout)
         return replace(login, cause=fault.cause, words=fault.text) if fault else login
     return login

@@ -15,25 +15,27 @@ _SSL_REQUEST: Final = (8).to_bytes(4) + (80877103).to_bytes(4)  # PostgreSQL 55.
 
 
 async def explain(target: DatabaseTarget, endpoint: Endpoint, address: str, *, timeout: float) -> Fault | None:
-    """What a second handshake meets, verified as `target` wants it; None when it cannot tell either."""
+    """What a second handshake meets, verified as `target` wants it; None when it cannot tell either.
+
+    What libpq says about the file of root certificates itself needs no explaining.
+    """
+    root = _root(target)
     try:
-        context = _context(target)
-    except OSError as error:  # the file is missing, or it holds no certificate
-        return Fault(Cause.TLS_UNTRUSTED, f"the root certificates in {target.root_certificate} cannot be used: {error}")
+        context = ssl.create_default_context(cafile=root)
+    except OSError:  # the file is missing, or it holds no certificate, as libpq has said
+        return None
+    context.check_hostname = target.tls == "verify-full"
     secured = await secure(
         address, endpoint.port, server_name=endpoint.host, context=context, timeout=timeout, preamble=_ask_for_tls
     )
     return secured.fault
 
 
-def _context(target: DatabaseTarget) -> ssl.SSLContext:
-    root = target.root_certificate
-    if root in (None, "system"):
-        context = ssl.create_default_context()
-    else:
-        context = ssl.create_default_context(cafile=str(Path(root or "")))
-    context.check_hostname = target.tls == "verify-full"
-    return context
+def _root(target: DatabaseTarget) -> Path | None:
+    """The file that libpq verifies against (PostgreSQL 34.19.1); None for the system's own certificates."""
+    if target.root_certificate == "system":
+        return None
+    return Path(target.root_certificate or Path.home() / ".postgresql" / "root.crt")
 
 
 async def _ask_for_tls(sock: socket.socket) -> Fault | None:
