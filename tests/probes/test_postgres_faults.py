@@ -46,6 +46,19 @@ WORDS = [
     ("Connection timed out", Cause.TCP_TIMEOUT),
     ("No route to host", Cause.TCP_UNREACHABLE),
     ("server closed the connection unexpectedly", Cause.TCP_RESET),
+    ("FATAL:  connection requires a valid client certificate", Cause.DB_NO_HBA_ENTRY),
+    # PgBouncer
+    ("FATAL:  no such user: me", Cause.AUTH_FAILED),
+    ("FATAL:  no such database: app", Cause.DB_UNKNOWN_DATABASE),
+    ("FATAL:  no more connections allowed (max_client_conn)", Cause.DB_TOO_MANY_CONNECTIONS),
+    ("FATAL:  query_wait_timeout", Cause.DB_SLOW),
+    ("FATAL:  SSL required", Cause.DB_SSL_REQUIRED),
+    # RDS Proxy
+    ("FATAL:  This RDS Proxy requires TLS connections", Cause.DB_SSL_REQUIRED),
+    ("FATAL:  IAM authentication is allowed only with SSL connections.", Cause.DB_SSL_REQUIRED),
+    ("FATAL:  This RDS proxy has no credentials for the role me. Check the credentials.", Cause.AUTH_FAILED),
+    ("FATAL:  Timed-out waiting to acquire database connection", Cause.DB_TOO_MANY_CONNECTIONS),
+    ('FATAL:  database "TLS" is odd', None),
     ("FATAL:  Passwort-Authentifizierung fehlgeschlagen", None),
     ("", None),
 ]

@@ -18,6 +18,12 @@ _WORDS: Final = tuple(
         (r"authentication failed|no password supplied|[Rr]ole \".*\" does not exist", Cause.AUTH_FAILED),
         (r"database \".*\" does not exist", Cause.DB_UNKNOWN_DATABASE),
         (r"too many (clients|connections)|connection slots are reserved", Cause.DB_TOO_MANY_CONNECTIONS),
+        # PgBouncer and RDS Proxy speak for themselves, with a SQLSTATE that says nothing (08P01).
+        (r"no such user|has no credentials for the role", Cause.AUTH_FAILED),
+        (r"no such database", Cause.DB_UNKNOWN_DATABASE),
+        (r"no more connections allowed|waiting to acquire database connection", Cause.DB_TOO_MANY_CONNECTIONS),
+        (r"query_wait_timeout", Cause.DB_SLOW),
+        (r": +SSL required|requires TLS connections|allowed only with SSL connections", Cause.DB_SSL_REQUIRED),
         (r"starting up|not yet accepting connections|in recovery mode", Cause.DB_STARTING_UP),
         (r"shutting down|terminating connection due to administrator", Cause.DB_SHUTTING_DOWN),
         (r"permission denied|not permitted to log in|not currently accepting", Cause.PERMISSION_DENIED),
