@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.nameservers import deaf_to_aaaa
 from tests.support.sockets import free_port
 from toolbox.lab.dns import NXDOMAIN, Answer, NameServer, Outcome
 from toolbox.model.result import Cause
@@ -93,6 +94,14 @@ async def test_the_second_server_answers_for_a_dead_one(server: Server) -> None:
     assert resolution.addresses == ("10.1.2.3", "fd00::1")
 
 
+async def test_a_server_that_drops_half_of_the_queries_is_told_beside_the_addresses(server: Server) -> None:
+    async with deaf_to_aaaa(server) as half:
+        resolution = await resolve("db.lab", Resolver((half,)), timeout=0.4)
+    assert resolution.addresses == ("10.1.2.3",)
+    assert cause_of(resolution) is Cause.DNS_TIMEOUT
+    assert "AAAA" in (resolution.fault.text if resolution.fault else "")
+
+
 async def test_search_domains_complete_a_short_name(server: Server) -> None:
     resolver = Resolver((server,), search=("else.lab", "lab"))
     assert (await resolve("db", resolver, timeout=2)).addresses == ("10.1.2.3", "fd00::1")
@@ -112,6 +121,13 @@ async def test_the_hosts_file_comes_before_any_server(tmp_path: Path) -> None:
     assert (resolution.addresses, resolution.source) == (("127.1.2.3", "::1"), "hosts")
     assert (await resolve("db-alias", resolver, timeout=2)).addresses == ("127.1.2.3",)
     assert cause_of(await resolve("none.lab", resolver, timeout=2)) is Cause.DNS_REFUSED
+
+
+async def test_a_line_of_the_hosts_file_without_an_address_is_passed_over_and_all_are_bounded(tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_text("db.example db.lab\n" + "".join(f"127.0.1.{n} db.lab\n" for n in range(200)))
+    resolution = await resolve("db.lab", Resolver((Server("127.0.0.1", DEAD_PORT),), hosts=hosts), timeout=2)
+    assert resolution.addresses == tuple(f"127.0.1.{n}" for n in range(MAX_ADDRESSES))
 
 
 @pytest.mark.parametrize(("name", "address"), [("10.0.0.7", "10.0.0.7"), ("[::1]", "::1"), ("localhost", "127.0.0.1")])

@@ -18,6 +18,7 @@ import pytest_asyncio
 
 from tests.support.certificates import DAY, Authority
 from tests.support.databases import database
+from tests.support.nameservers import deaf_to_aaaa
 from tests.support.sockets import answering, black_hole, free_port, silent
 from tests.support.waiting import until
 from toolbox import inventory
@@ -207,6 +208,23 @@ async def test_one_of_two_hosts_is_dead_and_the_other_is_used(server: Postgres) 
     connect, query = await run(dsn)
     assert (connect.status, connect.cause) == (Status.WARN, Cause.TCP_REFUSED)
     assert query.status is Status.OK
+
+
+async def test_one_of_two_names_does_not_exist_and_the_other_is_used(server: Postgres) -> None:
+    two = f"none.lab,127.0.0.1:{server.settings.port}"
+    dsn = server.dsn(Role.APP).replace(f"127.0.0.1:{server.settings.port}", two)
+    async with names({}) as resolver:
+        connect, query = await run(dsn, resolver=resolver)
+    assert (connect.status, connect.cause, query.status) == (Status.WARN, Cause.DNS_NXDOMAIN, Status.OK)
+    assert "not at all" in connect.summary
+
+
+async def test_a_name_server_that_answers_half_of_the_questions_is_a_warning(server: Postgres) -> None:
+    async with names({"db.lab": Answer(("127.0.0.1",))}) as resolver, deaf_to_aaaa(resolver.servers[0]) as half:
+        dsn = server.dsn(Role.APP, host="db.lab")
+        connect, query = await run(dsn, resolver=replace(resolver, servers=(half,)))
+    assert (connect.status, connect.cause, query.status) == (Status.WARN, Cause.DNS_TIMEOUT, Status.OK)
+    assert "half" in connect.summary
 
 
 async def test_an_address_that_accepts_and_then_hangs_is_passed_over(server: Postgres, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from toolbox.net.resolver import Resolver
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How far we came. `fault` may stand beside an open address: then only some of them are dead."""
+    """How far we came. `fault` may stand beside an open address: then some are dead, or the name was known in part."""
 
     host: str
     port: int
@@ -36,7 +36,7 @@ class Reach:
 async def reach(host: str, port: int, resolver: Resolver, *, timeout: float) -> Reach:
     """Resolve `host`, then connect to every address of it; `timeout` seconds for each of the two."""
     resolution = await resolve(host, resolver, timeout=timeout)
-    if resolution.fault:
+    if not resolution.addresses:
         return Reach(host, port, resolution, (), resolution.fault)
     attempts = await connect(resolution.addresses, port, timeout=timeout)
-    return Reach(host, port, resolution, attempts, verdict(attempts))
+    return Reach(host, port, resolution, attempts, verdict(attempts) or resolution.fault)

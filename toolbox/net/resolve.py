@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 from toolbox.model.result import Cause
 from toolbox.net.connect import fault_of
 from toolbox.net.fault import Fault
-from toolbox.net.resolver import Resolver, Server
+from toolbox.net.resolver import Resolver, Server, is_address
 
 if TYPE_CHECKING:
     import dns.message
@@ -31,7 +31,10 @@ _SETTLED: Final = (Cause.DNS_NXDOMAIN, Cause.DNS_NO_ADDRESS)
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What stands behind `name`. `source` says who knew: `literal`, `hosts` or a name server's address."""
+    """What stands behind `name`. `source` says who knew: `literal`, `hosts` or a name server's address.
+
+    `fault` may stand beside addresses: then a name server was silent about the other kind, which costs clients seconds.
+    """
 
     name: str
     addresses: tuple[str, ...]
@@ -57,7 +60,7 @@ async def resolve(name: str, resolver: Resolver, *, timeout: float) -> Resolutio
     """The addresses behind `name`, at most 16, within `timeout` seconds; IPv4 first."""
     known = _without_asking(name, resolver.hosts)
     if known:
-        return Resolution(name, known[1], known[0], 0.0)
+        return Resolution(name, known[1][:MAX_ADDRESSES], known[0], 0.0)
     import dns.message  # noqa: F401  # before the clock starts: the import is ours, not the network's
 
     start = time.monotonic()
@@ -89,7 +92,7 @@ def _in_hosts(name: str, hosts: Path) -> Iterator[str]:
         return
     for line in text.splitlines():
         address, *names = line.partition("#")[0].split() or [""]
-        if name in (known.lower() for known in names):
+        if name in (known.lower() for known in names) and is_address(address):
             yield address
 
 
@@ -99,7 +102,8 @@ async def _search(name: str, resolver: Resolver, deadline: float) -> _Reply:
     for candidate in resolver.candidates(name):
         ipv4, ipv6 = await asyncio.gather(*(_ask(candidate, kind, resolver, deadline) for kind in _KINDS))
         if ipv4.addresses or ipv6.addresses:
-            return _Reply(ipv4.addresses + ipv6.addresses, (ipv4 if ipv4.addresses else ipv6).source)
+            silent = next((reply.fault for reply in (ipv4, ipv6) if reply.cause is Cause.DNS_TIMEOUT), None)
+            return _Reply(ipv4.addresses + ipv6.addresses, (ipv4 if ipv4.addresses else ipv6).source, silent)
         # Whether a name exists does not depend on the type: one NXDOMAIN settles it.
         gone = [reply for reply in (ipv4, ipv6) if reply.cause is Cause.DNS_NXDOMAIN]
         failures += gone or [ipv4, ipv6]
@@ -133,7 +137,8 @@ async def _ask_one(name: str, kind: _Kind, server: Server, patience: float) -> _
         async with asyncio.timeout(patience):
             response = await _exchange(query, server)
     except TimeoutError:
-        return _Reply((), source, Fault(Cause.DNS_TIMEOUT, f"no answer from {source} within {patience:g} s"))
+        words = f"no answer from {source} about {kind} within {patience:.2g} s"
+        return _Reply((), source, Fault(Cause.DNS_TIMEOUT, words))
     except OSError as error:
         return _Reply((), source, Fault(Cause.DNS_REFUSED, f"{source} cannot be asked: {fault_of(error).text}"))
     except (dns.exception.DNSException, EOFError) as error:

@@ -75,7 +75,7 @@ def parse(lines: Iterable[str], hosts: Path | None = None) -> Resolver:
     options: dict[str, int] = {"ndots": 1, "timeout": 5, "attempts": 2}
     for line in lines:
         keyword, *values = line.partition("#")[0].partition(";")[0].split() or [""]
-        if keyword == "nameserver" and values and _is_address(values[0]):
+        if keyword == "nameserver" and values and is_address(values[0]):
             servers.append(Server(values[0]))
         elif keyword in ("search", "domain"):
             search = tuple(value.strip(".") for value in values if value.strip("."))
@@ -104,7 +104,7 @@ def _server(text: str, where: str) -> Server:
         address, port = bracketed[1], bracketed[2] or port
     elif text.count(":") == 1:
         address, _, port = text.partition(":")
-    if not _is_address(address) or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+    if not is_address(address) or not port.isdecimal() or not 0 < int(port) < 1 << 16:
         raise UsageError(
             f"{where} is not the address of a name server.",
             cause="usage",
@@ -113,7 +113,8 @@ def _server(text: str, where: str) -> Server:
     return Server(address, int(port))
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether `text` is an IP address."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

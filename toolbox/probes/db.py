@@ -58,6 +58,11 @@ class _Way:
     def fault(self) -> Fault | None:
         return self.reach.fault if self.reach else None
 
+    @property
+    def is_half_known(self) -> bool:
+        """Whether the only trouble is a name server that was silent about IPv4 or IPv6."""
+        return bool(self.reach and self.reach.attempts and self.fault and self.fault is self.reach.resolution.fault)
+
     def facts(self) -> dict[str, Json]:
         attempts = self.reach.attempts if self.reach else ()
         tried: list[Json] = [
@@ -229,9 +234,9 @@ def _connected(target: DatabaseTarget, ways: Sequence[_Way], entries: Sequence[_
     if dead:
         endpoint, cause, words = dead[0]
         failed = _failed(CONNECT, target, endpoint, cause, words, phases, facts)
-        return replace(
-            failed, status=Status.WARN, summary="can connect to the database, but not at all of its addresses"
-        )
+        silent = next((way.is_half_known for way in ways if way.fault), False)
+        but = "a name server answers only half of the questions" if silent else "not at all of its addresses"
+        return replace(failed, status=Status.WARN, summary=f"can connect to the database, but {but}")
     return Result(CONNECT, str(target), Status.OK, "can connect to the database", None, phases, facts)
 
 
