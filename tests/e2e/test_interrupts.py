@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.cutproxy import CutProxy
 from tests.support.labs import Lab
-from tests.support.shells import start
+from tests.support.ptys import Terminal
+from tests.support.shells import TOOLBOX, start
 
 # A part of each step's line on stderr, in order, up to the command that runs.
 STEPS = (
@@ -73,6 +74,15 @@ def test_no_task_stays_after_a_signal(lab: Lab, step: str, number: signal.Signal
         process.communicate(timeout=30)
         # Ctrl-C reaches a command that runs, and a signal that comes while all is over changes no outcome.
         assert process.returncode in ((128 + number, 0) if step == "stopping task" else (128 + number,))
+    lab.wait_for_no_task(seconds=10)
+
+
+@pytest.mark.parametrize("step", ["in account", "agent ready", "files in /scripts"])
+def test_no_task_stays_when_the_terminal_is_closed(lab: Lab, step: str) -> None:
+    with Terminal([*TOOLBOX, "shell", "--scripts", str(lab.scripts)], lab.environment) as terminal:
+        terminal.expect(step)
+        terminal.hang_up()
+        assert terminal.process.wait(timeout=30) == 128 + signal.SIGHUP
     lab.wait_for_no_task(seconds=10)
 
 

@@ -3,12 +3,13 @@
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 
 import pytest
 
 from tests.support.labs import Lab
-from tests.support.shells import run, shell, start
+from tests.support.shells import TOOLBOX, run, shell, start
 
 
 def test_the_probe_says_that_the_database_is_well(lab: Lab) -> None:
@@ -107,3 +108,33 @@ def test_a_missing_command_is_127(lab: Lab) -> None:
     done = shell(lab, "no-such-program")
     assert done.returncode == 127
     assert b"not found" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("streams", "out", "err"),
+    [
+        ("<&-", "out\n0\n", "err\n"),
+        (">&-", "", "err\n"),
+        ("2>&-", "out\n0\n", ""),
+        ("<&- >&- 2>&-", "", ""),
+        ("2>/dev/full", "out\n0\n", ""),
+    ],
+)
+def test_streams_that_are_closed_or_full_are_as_dev_null(lab: Lab, streams: str, out: str, err: str) -> None:
+    words = shlex.join(
+        [*TOOLBOX, "shell", "--scripts", str(lab.scripts), "--", "echo out; echo err >&2; wc -c; exit 5"]
+    )
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{words} {streams}"],
+        env=lab.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (5, out), done.stderr
+    assert err in done.stderr if err else not done.stderr
+
+
+def test_a_shell_without_stdin_ends_as_one_without_input(lab: Lab) -> None:
+    words = shlex.join([*TOOLBOX, "shell", "--scripts", str(lab.scripts)])
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{words} <&-"], env=lab.environment, capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, b""), done.stderr

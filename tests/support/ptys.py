@@ -66,6 +66,11 @@ class Terminal:
         before, found, self._unread = self._unread.partition(wanted)
         return (before + found).decode(errors="replace")
 
+    def hang_up(self) -> None:
+        """Close the window: the program gets SIGHUP, and whatever it asks of its terminal from now on fails."""
+        os.close(self._master)
+        self._master = os.open(os.devnull, os.O_RDWR)
+
     def end(self, seconds: float = 30.0) -> int:
         """The program's exit code; what it still says is kept in `seen`."""
         deadline = time.monotonic() + seconds

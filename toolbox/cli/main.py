@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from toolbox import __version__
+from toolbox.cli import streams
 from toolbox.errors import ToolboxError, UsageError
 
 # command -> the module of toolbox.cli that registers it
@@ -40,6 +41,7 @@ Put --debug first to see where an error comes from.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program with the words `argv` (the process's own by default); returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    streams.open_closed()
     if words == ["--version"]:
         sys.stdout.write(f"toolbox {__version__}\n")
         return 0
@@ -60,8 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _explain(error)
     except (KeyboardInterrupt, BrokenPipeError) as error:
         failure, code = error, _INTERRUPTED
-        # Whoever read our output may have gone: what is still buffered must not raise again at the interpreter's end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.give_up(sys.stdout)  # whoever read our output may have gone
     except Exception as error:  # noqa: BLE001  # the outermost boundary: a sentence for the person, --debug for us
         failure, code = error, _CRASHED
         _complain(
@@ -116,4 +117,8 @@ def _explain(error: ToolboxError) -> None:
 
 
 def _complain(*lines: str) -> None:
-    sys.stderr.write("".join(f"{line}\n" for line in lines))
+    try:
+        sys.stderr.write("".join(f"{line}\n" for line in lines))
+        sys.stderr.flush()
+    except OSError:
+        streams.give_up(sys.stderr)  # the exit code is what is left to tell

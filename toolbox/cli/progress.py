@@ -8,6 +8,7 @@ import time
 from types import TracebackType
 from typing import Final, Self
 
+from toolbox.cli import streams
 from toolbox.render.text import printable
 
 _TICK_SECONDS: Final = 0.1
@@ -100,7 +101,11 @@ class Progress:
         return "".join(f"{line}\n" for line in lines)
 
     def _width(self) -> int:
-        return max(os.get_terminal_size(sys.stderr.fileno()).columns - 1, _NARROWEST)
+        try:
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        except OSError:  # the terminal has gone
+            columns = 0
+        return max(columns - 1, _NARROWEST)
 
     def _write(self, text: str) -> None:
         try:
@@ -109,3 +114,4 @@ class Progress:
         except OSError:
             # The terminal has gone (SIGHUP). Nobody reads this any more, and the cleaning up must go on.
             self._live = False
+            streams.give_up(sys.stderr)
