@@ -84,7 +84,16 @@ async def test_no_variable_is_exit_3_with_names_only() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("--timeout", "0"), ("--timeout", "soon"), ("--resolver", "dns.example"), ("--inventory", "/none"), ("-x",)],
+    [
+        ("--timeout", "0"),
+        ("--timeout", "soon"),
+        ("--timeout", "inf"),
+        ("--timeout", "1e9"),
+        ("--timeout", "nan"),
+        ("--resolver", "dns.example"),
+        ("--inventory", "/none"),
+        ("-x",),
+    ],
 )
 async def test_a_wrong_word_is_exit_64(words: tuple[str, str]) -> None:
     code, out, err = await toolbox("probe", "db", *words)

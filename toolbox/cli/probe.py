@@ -48,7 +48,8 @@ def _add(group: "typer.Typer", probe: "Probe") -> None:
     def command(
         as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")] = False,
         timeout: Annotated[
-            float | None, typer.Option(min=0.05, metavar="SECONDS", help="For each step; default: the inventory's.")
+            float | None,
+            typer.Option(min=0.05, max=3600, metavar="SECONDS", help="For each step; default: the inventory's."),
         ] = None,
         resolver: Annotated[
             str | None, typer.Option(metavar="HOST[:PORT]", help="Ask this name server only (TOOLBOX_RESOLVER).")
