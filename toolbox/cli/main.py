@@ -109,7 +109,7 @@ def _no_options() -> None:
 
 
 def _explain(error: ToolboxError) -> None:
-    from toolbox.render.text import printable
+    from toolbox.model.text import printable
 
     _complain(f"× {printable(error.sentence)}", *(f"    {printable(line)}" for line in error.detail))
     if error.next_step:

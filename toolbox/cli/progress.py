@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from toolbox.cli import streams
-from toolbox.render.text import printable
+from toolbox.model.text import printable
 
 _TICK_SECONDS: Final = 0.1
 _CLEAR: Final = "\r\x1b[K"

@@ -1,6 +1,7 @@
 """How a session fails: one class each, so that the launcher can tell them apart by type or by `cause`."""
 
 from toolbox.errors import SessionError
+from toolbox.model.text import printable
 
 _SHOWN = 200
 
@@ -43,6 +44,17 @@ class SessionLeft(SessionError):
         super().__init__(f"You left the session ({how}).", cause="session-left")
 
 
+class OutputFailed(SessionError):
+    """What the far side printed could not be written here, and it was not for want of a reader: a disk that is full."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(
+            f"What the command printed cannot be written here: {error.strerror}.",
+            cause="output-failed",
+            next_step="Make room where its output goes, and run it again.",
+        )
+
+
 class RelayMissing(SessionError):
     """ECS Exec works, but the image's relay did not come up."""
 
@@ -75,9 +87,8 @@ class ChannelFailed(SessionError):
 
 
 def safe(data: bytes) -> str:
-    """The beginning of `data` as text that no terminal interprets."""
-    text = data[: 4 * _SHOWN].decode("utf-8", "replace")[:_SHOWN]
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    """The beginning of `data` as one line that no terminal interprets; cut where it is longer than 200 characters."""
+    return printable(data[: 4 * _SHOWN].decode("utf-8", "replace"), _SHOWN)
 
 
 def lines(data: bytes) -> tuple[str, ...]:
