@@ -21,7 +21,7 @@ from tests.support.nearside import near_side
 from tests.support.processes import running
 from tests.support.waiting import until
 from toolbox.session.escapes import Escape, Escapes
-from toolbox.session.failures import SessionLeft
+from toolbox.session.failures import OutputFailed, SessionLeft
 from toolbox.session.remote import Command
 from toolbox.session.terminal import LocalStdio
 
@@ -243,6 +243,15 @@ async def test_a_closed_stdout_is_said(tmp_path: Path) -> None:
             await stdio.write(b"x", error=False)
     os.close(writing)
     os.close(nothing)
+
+
+async def test_a_full_disk_is_said() -> None:
+    nothing, full = os.open(os.devnull, os.O_RDONLY), os.open("/dev/full", os.O_WRONLY)
+    async with LocalStdio(raw=False, stdin=nothing, stdout=full) as stdio:
+        with pytest.raises(OutputFailed, match="No space left on device"):
+            await stdio.write(b"x", error=False)
+    for descriptor in (nothing, full):
+        os.close(descriptor)
 
 
 async def test_a_blocked_stdout_holds_up_the_writer_and_nothing_else() -> None:

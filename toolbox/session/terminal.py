@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from toolbox.session.escapes import HELP, Escape, Escapes
-from toolbox.session.failures import SessionLeft
+from toolbox.session.failures import OutputFailed, SessionLeft
 from toolbox.session.wire import Size
 
 _READ: Final = 32 * 1024
@@ -108,11 +108,19 @@ class LocalStdio:
             self._ready = self._escapes.feed(data)
 
     async def write(self, data: bytes, *, error: bool) -> None:
-        """Write to stdout, or stderr; returns once all of it was taken. BrokenPipeError: nobody reads it."""
+        """Write to stdout, or stderr; returns once all of it was taken. BrokenPipeError: nobody reads it.
+
+        Raises OutputFailed when it cannot be written for another reason.
+        """
         if self._raw:
             entered, left = data.rfind(_ENTER_FULL_SCREEN), data.rfind(_LEAVE_FULL_SCREEN)
             self._full_screen = entered > left or (self._full_screen and left < 0)
-        await self._writer.write(self._stderr if error else self._stdout, data)
+        try:
+            await self._writer.write(self._stderr if error else self._stdout, data)
+        except BrokenPipeError:
+            raise
+        except OSError as problem:
+            raise OutputFailed(problem) from problem
 
     def size(self) -> Size | None:
         """The size of the terminal on stdout, else on stdin; None when neither is one."""
