@@ -13,6 +13,7 @@ from typing import Final
 
 from toolbox.lab.agenttext import HeldBack
 from toolbox.lab.contract import Channel, PtyProcess
+from toolbox.net.descriptor import ready
 from toolbox.session import wire
 from toolbox.session.stream import Receiver, Sender
 from toolbox.session.wire import Message, PayloadType, Size, WireError
@@ -137,7 +138,7 @@ class AgentSession:
             try:
                 data = os.read(process.master, self._settings.read_bytes)
             except BlockingIOError:
-                await _wait_for(process.master, writing=False)
+                await ready(process.master, writing=False)
                 continue
             except OSError:  # EIO: the terminal is closed on the other side
                 return
@@ -257,17 +258,6 @@ async def _write_all(descriptor: int, data: bytes) -> None:
         try:
             data = data[os.write(descriptor, data) :]
         except BlockingIOError:
-            await _wait_for(descriptor, writing=True)
+            await ready(descriptor, writing=True)
         except OSError:
             return
-
-
-async def _wait_for(descriptor: int, *, writing: bool) -> None:
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    add, remove = (loop.add_writer, loop.remove_writer) if writing else (loop.add_reader, loop.remove_reader)
-    add(descriptor, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        remove(descriptor)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from toolbox.model.result import Cause, Phase
+from toolbox.net.descriptor import ready
 from toolbox.probes.postgres_faults import cause_of_login
 from toolbox.probes.postgres_trace import Trace
 
@@ -91,7 +92,7 @@ async def _poll(connection: "PGconn", steps: _Steps, trace: Trace) -> bool:
         return False
     polling, before = PollingStatus.WRITING, ConnStatus.STARTED
     while polling not in (PollingStatus.OK, PollingStatus.FAILED):
-        await _ready(connection.socket, writing=polling == PollingStatus.WRITING)
+        await ready(connection.socket, writing=polling == PollingStatus.WRITING)
         polling, now = PollingStatus(connection.connect_poll()), ConnStatus(connection.status)
         steps.encrypted = steps.encrypted or connection.ssl_in_use
         if now in names:
@@ -112,15 +113,3 @@ async def _dressed(connection: "PGconn") -> "AsyncConnection[tuple[object, ...]]
     dressed: AsyncConnection[tuple[object, ...]] = AsyncConnection(connection)
     await dressed.set_autocommit(True)
     return dressed
-
-
-async def _ready(descriptor: int, *, writing: bool) -> None:
-    """Return once the descriptor can be read, or written."""
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    add, remove = (loop.add_writer, loop.remove_writer) if writing else (loop.add_reader, loop.remove_reader)
-    add(descriptor, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        remove(descriptor)
