@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.nameservers import deaf_to_aaaa
+from tests.support.nameservers import answering_over_tcp, deaf_to_aaaa
 from tests.support.sockets import free_port
 from toolbox.lab.dns import NXDOMAIN, Answer, NameServer, Outcome
 from toolbox.model.result import Cause
@@ -80,6 +80,13 @@ async def test_both_families_are_asked_and_ipv4_comes_first(server: Server) -> N
 async def test_a_cut_answer_is_asked_for_over_tcp_and_bounded(server: Server) -> None:
     resolution = await resolve("many.lab", Resolver((server,)), timeout=2)
     assert len(resolution.addresses) == MAX_ADDRESSES
+
+
+@pytest.mark.parametrize("flags", [0x0000, 0x8800])  # a question; an answer of another kind
+async def test_an_answer_to_another_question_over_tcp_is_no_answer(flags: int) -> None:
+    async with answering_over_tcp(flags) as server:
+        resolution = await resolve("db.lab", Resolver((server,), attempts=1), timeout=1)
+    assert cause_of(resolution) is Cause.DNS_SERVFAIL
 
 
 async def test_nothing_listening_at_the_name_server_is_a_refusal() -> None:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from typing import cast
 
+import dns.flags
 import dns.message
 import dns.rdatatype
 
@@ -22,6 +23,37 @@ async def deaf_to_aaaa(behind: Server) -> AsyncIterator[Server]:
         yield Server(*transport.get_extra_info("sockname"))
     finally:
         transport.close()
+
+
+@contextlib.asynccontextmanager
+async def answering_over_tcp(flags: int) -> AsyncIterator[Server]:
+    """A name server that sends everybody on to TCP, and answers there with the query and its own `flags`."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        query = await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
+        answer = query[:2] + flags.to_bytes(2) + query[4:]
+        writer.write(len(answer).to_bytes(2) + answer)
+        await writer.drain()
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    where = listener.sockets[0].getsockname()
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(_Truncating, where)
+    try:
+        yield Server(*where)
+    finally:
+        transport.close()
+        listener.close()
+
+
+class _Truncating(asyncio.DatagramProtocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, peer: tuple[str, int]) -> None:
+        response = dns.message.make_response(dns.message.from_wire(data))
+        response.flags |= dns.flags.TC
+        self._transport.sendto(response.to_wire(), peer)
 
 
 class _DeafToAaaa(asyncio.DatagramProtocol):

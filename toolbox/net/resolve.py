@@ -190,13 +190,18 @@ async def _by_datagram(query: "dns.message.Message", server: Server) -> "dns.mes
 
 
 async def _by_stream(query: "dns.message.Message", server: Server) -> "dns.message.Message":
+    import dns.exception
     import dns.message
 
     reader, writer = await asyncio.open_connection(server.address, server.port)
     try:
         writer.write(query.to_wire(prepend_length=True))
         length = int.from_bytes(await reader.readexactly(2))
-        return dns.message.from_wire(await reader.readexactly(length))
+        response = dns.message.from_wire(await reader.readexactly(length))
+        if not query.is_response(response):
+            words = "the answer to another question"
+            raise dns.exception.FormError(words)  # type: ignore[no-untyped-call]  # dnspython's exceptions have no types
+        return response
     finally:
         writer.close()
 
