@@ -3,7 +3,12 @@
 import asyncio
 import http.server
 import json
+import signal
+import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +16,12 @@ import pytest
 
 from toolbox.aws import Aws, AwsDenied, AwsRefused, AwsUnreachable
 from toolbox.errors import AwsError
+
+ASKING = """
+import asyncio
+from toolbox.aws import Aws
+asyncio.run(Aws().call("ecs", "list_clusters"))
+"""
 
 
 class Refusing:
@@ -149,3 +160,19 @@ def test_the_upgrade_is_signed_for_session_manager(refusing: Refusing) -> None:
     headers = asyncio.run(Aws().sign_websocket(url))
     assert "/eu-central-1/ssmmessages/aws4_request" in headers["Authorization"]
     assert "X-Amz-Date" in headers
+
+
+def test_who_does_not_want_the_answer_any_more_does_not_wait_for_it(clean: pytest.MonkeyPatch) -> None:
+    """In a process of its own, since what is to be quick is its end."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        clean.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        clean.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+        clean.setenv("AWS_SECRET_ACCESS_KEY", "not-a-secret")
+        with subprocess.Popen([sys.executable, "-c", ASKING]) as asking:
+            connection, _ = silent.accept()
+            began = time.monotonic()
+            asking.send_signal(signal.SIGINT)
+            asking.wait(timeout=100)
+            took = time.monotonic() - began
+        connection.close()
+    assert took < 5

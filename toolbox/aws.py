@@ -3,9 +3,11 @@
 import asyncio
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from toolbox.errors import AwsError
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
 Answer = dict[str, Any]
+Outcome = TypeVar("Outcome")
 
 _CONNECT_TIMEOUT: Final = 5
 _READ_TIMEOUT: Final = 20
@@ -57,7 +60,7 @@ class Identity:
 
 
 class Aws:
-    """A profile's way to AWS. Clients are made on first use, and calls run in threads so that Ctrl-C stays quick."""
+    """A profile's way to AWS. Clients are made on first use; calls run in threads, and Ctrl-C waits for none."""
 
     def __init__(self, profile: str | None = None, region: str | None = None) -> None:
         self._asked_profile = profile
@@ -86,7 +89,7 @@ class Aws:
 
     async def call(self, service: str, operation: str, **parameters: Any) -> Answer:
         """The answer of one API operation (`"ecs", "describe_services"`); raises an AwsError."""
-        return await asyncio.to_thread(self.call_now, service, operation, parameters)
+        return await _aside(partial(self.call_now, service, operation, parameters))
 
     def call_now(self, service: str, operation: str, parameters: Mapping[str, Any]) -> Answer:
         """As `call`, in this thread."""
@@ -109,7 +112,7 @@ class Aws:
 
     async def sign_websocket(self, url: str) -> dict[str, str]:
         """SigV4 headers for the upgrade request of a session's data channel (service `ssmmessages`, empty body)."""
-        return await asyncio.to_thread(self._sign_websocket, url)
+        return await _aside(partial(self._sign_websocket, url))
 
     def endpoint(self, service: str) -> str:
         """The URL that calls to `service` go to."""
@@ -208,6 +211,24 @@ class Aws:
         if name and name != "default":
             return f"Run: aws sso login --profile {name}"
         return "Name a profile, for example AWS_PROFILE=glimpse-prod, and log in: aws sso login --profile NAME"
+
+
+async def _aside(work: Callable[[], Outcome]) -> Outcome:
+    """What `work` gives, from a thread that nobody waits for once we are cancelled.
+
+    The threads of asyncio.to_thread are joined when the program ends: without a network, minutes after Ctrl-C.
+    """
+    outcome: Future[Outcome] = Future()
+    outcome.set_running_or_notify_cancel()  # from now on a cancellation is for us only, not for the thread
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001  # raised where it is waited for
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="aws", daemon=True).start()
+    return await asyncio.wrap_future(outcome)
 
 
 def _camel(operation: str) -> str:
