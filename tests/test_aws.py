@@ -30,6 +30,8 @@ class Refusing:
     def __init__(self) -> None:
         self.code = "AccessDeniedException"
         self.message = ""
+        self.status = 400
+        self.body: bytes | None = None  # None: an error with this code and message
         self.calls = 0
         outer = self
 
@@ -37,8 +39,8 @@ class Refusing:
             def do_POST(self) -> None:
                 outer.calls += 1
                 self.rfile.read(int(self.headers["Content-Length"]))
-                body = json.dumps({"__type": outer.code, "message": outer.message}).encode()
-                self.send_response(400)
+                body = outer.body or json.dumps({"__type": outer.code, "message": outer.message}).encode()
+                self.send_response(outer.status)
                 self.send_header("Content-Type", "application/x-amz-json-1.1")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -103,6 +105,7 @@ def test_the_call_is_the_action_where_aws_names_none(refusing: Refusing) -> None
     [
         ("ExpiredTokenException", "credentials-expired"),
         ("UnrecognizedClientException", "credentials-invalid"),
+        ("InvalidSignatureException", "credentials-invalid"),
         ("ClusterNotFoundException", "cluster-not-found"),
     ],
 )
@@ -112,6 +115,42 @@ def test_codes_become_causes(refusing: Refusing, code: str, cause: str) -> None:
     assert isinstance(error, AwsRefused)
     assert (error.cause, error.code) == (cause, code)
     assert refusing.calls == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Signature expired: 20261124T060000Z is now earlier than 20261124T061500Z (20261124T063000Z - 15 min.)",
+        "Signature not yet current: 20261124T070000Z is still later than 20261124T061500Z (20261124T060000Z + 15 min.)",
+    ],
+)
+@pytest.mark.parametrize("code", ["SignatureDoesNotMatch", "InvalidSignatureException"])
+def test_a_wrong_clock_is_not_blamed_on_the_credentials(refusing: Refusing, code: str, message: str) -> None:
+    refusing.code, refusing.message = code, message
+    error = call(Aws())
+    assert error.cause == "clock-skew"
+    assert "clock" in error.next_step
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "certain"),
+    [(400, "InvalidParameterException", True), (400, "ThrottlingException", False), (500, "ServerException", False)],
+)
+def test_a_refusal_says_whether_nothing_was_carried_out(
+    refusing: Refusing, status: int, code: str, certain: bool
+) -> None:
+    """Of several tries all but the last may have been carried out, and so may one that AWS itself failed at."""
+    refusing.status, refusing.code = status, code
+    error = call(Aws())
+    assert isinstance(error, AwsRefused)
+    assert error.certain is certain
+
+
+def test_an_answer_that_is_none_of_aws(refusing: Refusing) -> None:
+    """As a proxy's page of its own."""
+    refusing.status, refusing.body = 200, b"<html><br>Welcome"
+    with pytest.raises(AwsUnreachable):
+        asyncio.run(Aws().identity())
 
 
 def test_throttling_is_tried_again_before_it_is_told(refusing: Refusing) -> None:
@@ -153,6 +192,16 @@ def test_no_region(clean: pytest.MonkeyPatch) -> None:
     clean.delenv("AWS_REGION")
     clean.delenv("AWS_DEFAULT_REGION")
     assert call(Aws()).cause == "no-region"
+
+
+def test_a_login_that_expired_meanwhile_is_said_when_a_session_is_signed(
+    clean: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_text("[profile gone]\ncredential_process = false\n", encoding="utf-8")
+    clean.setenv("AWS_PROFILE", "gone")
+    with pytest.raises(AwsError) as caught:
+        asyncio.run(Aws().sign_websocket("wss://ssmmessages.eu-central-1.amazonaws.com/v1/data-channel/x"))
+    assert caught.value.cause == "no-credentials"
 
 
 def test_the_upgrade_is_signed_for_session_manager(refusing: Refusing) -> None:

@@ -24,9 +24,27 @@ _READ_TIMEOUT: Final = 20
 _DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
 _EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _INVALID: Final = frozenset(
-    {"UnrecognizedClientException", "InvalidClientTokenId", "SignatureDoesNotMatch", "AuthFailure"}
+    {
+        "UnrecognizedClientException",
+        "InvalidClientTokenId",
+        "SignatureDoesNotMatch",
+        "InvalidSignatureException",
+        "AuthFailure",
+    }
 )
-_THROTTLED: Final = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"})
+# How AWS's words begin where our time is more than 15 minutes from its own, whatever the code.
+_SKEWED: Final = ("signature expired", "signature not yet current")
+_THROTTLED: Final = frozenset(
+    {
+        "ThrottlingException",
+        "Throttling",
+        "ThrottledException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+    }
+)
 
 
 class AwsDenied(AwsError):
@@ -38,12 +56,19 @@ class AwsDenied(AwsError):
 
 
 class AwsRefused(AwsError):
-    """AWS answered with an error; `code` is AWS's own name for it, `message` its own words (untrusted text)."""
+    """AWS answered with an error; `code` is AWS's own name for it, `message` its own words (untrusted text).
 
-    def __init__(self, code: str, message: str, sentence: str, cause: str, next_step: str = "") -> None:
+    `certain` says that nothing was carried out. It is False where AWS itself failed (HTTP 5xx), or where an earlier try
+    of the same request had no answer that counts.
+    """
+
+    def __init__(
+        self, code: str, message: str, sentence: str, cause: str, next_step: str = "", *, certain: bool = True
+    ) -> None:
         super().__init__(sentence, cause=cause, next_step=next_step)
         self.code = code
         self.message = message
+        self.certain = certain
 
 
 class AwsUnreachable(AwsError):
@@ -94,13 +119,14 @@ class Aws:
     def call_now(self, service: str, operation: str, parameters: Mapping[str, Any]) -> Answer:
         """As `call`, in this thread."""
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         action = f"{service}:{_camel(operation)}"
         try:
             answer: Answer = getattr(self._client(service), operation)(**parameters)
         except ClientError as error:
             raise self._refused(error, action) from error
-        except BotoCoreError as error:
+        except (BotoCoreError, ResponseParserError) as error:
             raise self._failed(error, action) from error
         return answer
 
@@ -122,14 +148,18 @@ class Aws:
     def _sign_websocket(self, url: str) -> dict[str, str]:
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
+        from botocore.exceptions import BotoCoreError
 
         parts = urlsplit(url)
         plain = urlunsplit(parts._replace(scheme={"wss": "https", "ws": "http"}.get(parts.scheme, parts.scheme)))
-        credentials = self._session().get_credentials()
-        if credentials is None:
-            return {}
         request = AWSRequest("GET", url=plain)
-        SigV4Auth(credentials.get_frozen_credentials(), "ssmmessages", self.region).add_auth(request)
+        try:
+            credentials = self._session().get_credentials()
+            if credentials is None:
+                return {}
+            SigV4Auth(credentials.get_frozen_credentials(), "ssmmessages", self.region).add_auth(request)
+        except BotoCoreError as error:  # they may have to be refreshed, hours after the first call
+            raise self._failed(error, "ssmmessages:OpenDataChannel") from error
         return dict(request.headers.items())
 
     def _session(self) -> "boto3.Session":
@@ -168,6 +198,9 @@ class Aws:
         message = str(error.response.get("Error", {}).get("Message", ""))
         if code in _EXPIRED:
             return AwsRefused(code, message, "Your AWS credentials have expired.", "credentials-expired", self._login())
+        if message.lower().startswith(_SKEWED):
+            sentence = "AWS refuses our signature because the clock of this machine is wrong."
+            return AwsRefused(code, message, sentence, "clock-skew", "Set the clock, then try again.")
         if code in _INVALID:
             sentence = "AWS does not know these credentials."
             return AwsRefused(code, message, sentence, "credentials-invalid", self._login())
@@ -177,12 +210,16 @@ class Aws:
             return AwsDenied(missing, f"AWS does not let you do this: {missing} is missing.", f"Ask for {missing}.")
         if code in _THROTTLED:
             sentence = f"AWS is throttling {action}, several tries in a row."
-            return AwsRefused(code, message, sentence, "throttled", "Wait a minute and try again.")
-        return AwsRefused(code, message, f"{action} was refused: {code}: {message}", _kebab(code))
+            return AwsRefused(
+                code, message, sentence, "throttled", "Wait a minute and try again.", certain=_is_certain(error)
+            )
+        sentence = f"{action} was refused: {code}: {message}"
+        return AwsRefused(code, message, sentence, _kebab(code), certain=_is_certain(error))
 
     def _failed(self, error: Exception, action: str) -> AwsError:
         """Ours for an error that botocore raised before an answer came."""
         from botocore import exceptions as b
+        from botocore.parsers import ResponseParserError
 
         if isinstance(error, b.ProfileNotFound):
             return AwsError(
@@ -198,7 +235,7 @@ class Aws:
             )
         if isinstance(error, b.NoRegionError):
             return AwsError("No AWS region is set.", cause="no-region", next_step="Set AWS_REGION or the profile's.")
-        if isinstance(error, b.HTTPClientError | b.ConnectionError):
+        if isinstance(error, b.HTTPClientError | b.ConnectionError | ResponseParserError):
             return AwsUnreachable(
                 f"AWS gave no answer to {action}: {error}.",
                 cause="aws-unreachable",
@@ -229,6 +266,12 @@ async def _aside(work: Callable[[], Outcome]) -> Outcome:
 
     threading.Thread(target=run, name="aws", daemon=True).start()
     return await asyncio.wrap_future(outcome)
+
+
+def _is_certain(error: "ClientError") -> bool:
+    """Whether AWS has said of the only try that there was that it carried out nothing."""
+    metadata = error.response.get("ResponseMetadata", {})
+    return metadata.get("HTTPStatusCode", 0) < 500 and not metadata.get("RetryAttempts", 0)
 
 
 def _camel(operation: str) -> str:
