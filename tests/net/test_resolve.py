@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.nameservers import answering_over_tcp, deaf_to_aaaa
+from tests.support.nameservers import answering_over_tcp, deaf_to_aaaa, slow
 from tests.support.sockets import free_port
 from toolbox.lab.dns import NXDOMAIN, Answer, NameServer, Outcome
 from toolbox.model.result import Cause
@@ -107,6 +107,21 @@ async def test_a_server_that_drops_half_of_the_queries_is_told_beside_the_addres
     assert resolution.addresses == ("10.1.2.3",)
     assert cause_of(resolution) is Cause.DNS_TIMEOUT
     assert "AAAA" in (resolution.fault.text if resolution.fault else "")
+
+
+async def test_a_server_that_needs_most_of_the_time_is_heard(server: Server) -> None:
+    async with slow(server, 0.8) as late:
+        # With two attempts each has half of the time, but the first may still be answered in the second half.
+        resolution = await resolve("db.lab", Resolver((late,), attempts=2), timeout=1.2)
+        beside_a_dead_one = Resolver((late, Server("127.0.0.1", DEAD_PORT)), attempts=1)
+        assert (await resolve("db.lab", beside_a_dead_one, timeout=1.2)).addresses == resolution.addresses
+    assert (resolution.addresses, resolution.fault) == (("10.1.2.3", "fd00::1"), None)
+
+
+async def test_a_second_server_is_asked_while_the_first_is_still_silent(server: Server) -> None:
+    async with slow(server, 30) as silent:
+        resolution = await resolve("db.lab", Resolver((silent, server), attempts=1), timeout=1)
+    assert (resolution.addresses, resolution.source) == (("10.1.2.3", "fd00::1"), str(server))
 
 
 async def test_search_domains_complete_a_short_name(server: Server) -> None:

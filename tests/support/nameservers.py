@@ -17,7 +17,19 @@ from toolbox.net.resolver import Server
 async def deaf_to_aaaa(behind: Server) -> AsyncIterator[Server]:
     """A firewall or a forwarder before a name server: it passes on queries over UDP, but drops those for AAAA."""
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: _DeafToAaaa(behind), ("127.0.0.1", 0)
+        lambda: _Forwarder(behind, deaf_to=dns.rdatatype.AAAA), ("127.0.0.1", 0)
+    )
+    try:
+        yield Server(*transport.get_extra_info("sockname"))
+    finally:
+        transport.close()
+
+
+@contextlib.asynccontextmanager
+async def slow(behind: Server, seconds: float) -> AsyncIterator[Server]:
+    """A name server that takes its time: it hands each query over UDP on after `seconds`."""
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        lambda: _Forwarder(behind, delay=seconds), ("127.0.0.1", 0)
     )
     try:
         yield Server(*transport.get_extra_info("sockname"))
@@ -56,20 +68,29 @@ class _Truncating(asyncio.DatagramProtocol):
         self._transport.sendto(response.to_wire(), peer)
 
 
-class _DeafToAaaa(asyncio.DatagramProtocol):
-    def __init__(self, behind: Server) -> None:
+class _Forwarder(asyncio.DatagramProtocol):
+    """Passes queries on to another name server, after `delay` seconds, but those for the type `deaf_to`."""
+
+    def __init__(self, behind: Server, *, delay: float = 0.0, deaf_to: dns.rdatatype.RdataType | None = None) -> None:
         self._behind = behind
+        self._delay = delay
+        self._deaf_to = deaf_to
         self._asked: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
 
+    def connection_lost(self, error: Exception | None) -> None:
+        for task in self._asked:
+            task.cancel()
+
     def datagram_received(self, data: bytes, peer: tuple[str, int]) -> None:
-        if dns.message.from_wire(data).question[0].rdtype is not dns.rdatatype.AAAA:
+        if dns.message.from_wire(data).question[0].rdtype is not self._deaf_to:
             self._asked.add(asyncio.create_task(self._pass_on(data, peer)))
 
     async def _pass_on(self, query: bytes, peer: tuple[str, int]) -> None:
         loop = asyncio.get_running_loop()
+        await asyncio.sleep(self._delay)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
             await loop.sock_connect(sock, (self._behind.address, self._behind.port))

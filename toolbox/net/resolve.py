@@ -113,18 +113,33 @@ async def _search(name: str, resolver: Resolver, deadline: float) -> _Reply:
 
 
 async def _ask(name: str, kind: _Kind, resolver: Resolver, deadline: float) -> _Reply:
-    """What the servers say, in turn: the first word that settles the question, else the last failure."""
+    """What the servers say, asked in turn; one that is late is still heard. The first word that settles the question,
+    else the last failure.
+    """
     tries = [server for _ in range(resolver.attempts) for server in resolver.servers]
     patience = min(resolver.timeout, max(deadline - time.monotonic(), 0.0) / len(tries))
-    reply = _Reply((), "", Fault(Cause.DNS_TIMEOUT, "no name server was asked"))
-    for server in tries:
-        reply = await _ask_one(name, kind, server, patience)
-        if reply.cause is None or reply.cause in _SETTLED:
-            break
-    return reply
+    words = f"no answer from {', '.join(map(str, resolver.servers))} about {kind} within {patience * len(tries):.2g} s"
+    reply = _Reply((), str(tries[-1]), Fault(Cause.DNS_TIMEOUT, words))
+    end = time.monotonic() + patience * len(tries)
+    asked: set[asyncio.Task[_Reply]] = set()
+    try:
+        while tries or (asked and time.monotonic() < end):
+            left = patience if tries else end - time.monotonic()
+            if tries:
+                asked.add(asyncio.create_task(_ask_one(name, kind, tries.pop(0))))
+            done, asked = await asyncio.wait(asked, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                reply = task.result()
+                if reply.cause is None or reply.cause in _SETTLED:
+                    return reply
+        return reply
+    finally:
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
 
 
-async def _ask_one(name: str, kind: _Kind, server: Server, patience: float) -> _Reply:
+async def _ask_one(name: str, kind: _Kind, server: Server) -> _Reply:
     import dns.exception
     import dns.message
 
@@ -134,11 +149,7 @@ async def _ask_one(name: str, kind: _Kind, server: Server, patience: float) -> _
     except dns.exception.DNSException as error:
         return _Reply((), source, Fault(Cause.DNS_NXDOMAIN, f"this cannot be a name: {error}"))
     try:
-        async with asyncio.timeout(patience):
-            response = await _exchange(query, server)
-    except TimeoutError:
-        words = f"no answer from {source} about {kind} within {patience:.2g} s"
-        return _Reply((), source, Fault(Cause.DNS_TIMEOUT, words))
+        response = await _exchange(query, server)
     except OSError as error:
         return _Reply((), source, Fault(Cause.DNS_REFUSED, f"{source} cannot be asked: {fault_of(error).text}"))
     except (dns.exception.DNSException, EOFError) as error:
