@@ -260,6 +260,16 @@ async def test_a_wrong_password_is_not_tried_at_the_next_host(server: Postgres) 
     assert_failed(results, Cause.AUTH_FAILED)
 
 
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
+async def test_an_address_of_ipv6_as_a_literal_and_as_all_that_a_name_has(tmp_path: Path) -> None:
+    more = {"listen_addresses": "127.0.0.1,::1"}
+    async with database(tmp_path, PostgresSettings(tmp_path, 0, more=more)) as server:
+        async with names({"db.lab": Answer(alias="real.lab"), "real.lab": Answer(("::1",))}) as resolver:
+            by_name = await run(server.dsn(Role.APP, host="db.lab"), resolver=resolver)
+        literal = await run(server.dsn(Role.APP, host="[::1]"))
+    assert [result.status for result in (*by_name, *literal)] == [Status.OK] * 4
+
+
 async def test_cut_during_the_login(server: Postgres) -> None:
     with answering(b"", reset=True) as port:
         assert_failed(await run(server.dsn(Role.APP, port=port, query="sslmode=disable")), Cause.TCP_RESET)
@@ -391,7 +401,12 @@ async def test_tls_is_required(tls_server: Postgres) -> None:
     assert "sslmode=require" in (results[0].hint or "")
 
 
-@pytest.mark.parametrize("mode", ["disable", "prefer", "require"])
+async def test_tls_that_is_only_allowed_is_tried_after_a_refusal(tls_server: Postgres) -> None:
+    results = await run(tls_server.dsn(Role.APP, query="sslmode=allow"))
+    assert [result.status for result in results] == [Status.OK, Status.OK]
+
+
+@pytest.mark.parametrize("mode", ["disable", "allow", "prefer", "require"])
 async def test_no_line_of_pg_hba_conf_fits(tls_server: Postgres, mode: str) -> None:
     dsn = tls_server.dsn(Role.APP, database="postgres", query=f"sslmode={mode}")
     assert_failed(await run(dsn), Cause.DB_NO_HBA_ENTRY)

@@ -117,7 +117,7 @@ async def probe(
 ) -> tuple[Result, ...]:
     """`db.connect` and `db.query` for `target`.
 
-    Resolving and connecting take at most `connect_timeout` seconds each, the login and the query `timeout` each.
+    Resolving and connecting take at most `connect_timeout` seconds each, the query and each try to log in `timeout`.
     """
 
     async def find_way(endpoint: Endpoint) -> _Way:
