@@ -56,6 +56,8 @@ def test_a_file_replaces_it(tmp_path: Path) -> None:
         ("expected = 1", "", "'services[0].expected' is missing"),
         ("expected = 1", 'expected = "1"', "'services[0].expected': expected int, got str"),
         ("connect_timeout = 3.0", "connect_timeout = 0", "'thresholds.connect_timeout': expected more than 0"),
+        ("probe_timeout = 10.0", "probe_timeout = inf", "'thresholds.probe_timeout': expected more than 0"),
+        ("probe_timeout = 10.0", "probe_timeout = nan", "'thresholds.probe_timeout': expected more than 0"),
         ('needs = ["database"]', 'needs = ["databse"]', "'services[4].needs': 'databse' is none of"),
         ('service = "tracker-restapi-production-api"', 'service = "api"', "'shell.service': 'api' is none of"),
         ("'^panic: '", "'('", "'look_for[5].patterns': '(' is no regular expression"),

@@ -18,6 +18,7 @@ DEFAULT_FILE: Final = Path(__file__).parent / "tracker.toml"
 DATABASE: Final = "database"
 REDIS: Final = "redis"
 _SCHEMA: Final = 1
+_DAY: Final = 86400
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -217,8 +218,9 @@ def _check_sense(inventory: Inventory, source: str) -> None:
                     source, f"key '{key}': '{pattern}' is no regular expression: {error}", "Correct it."
                 ) from error
     for key, value in msgspec.structs.asdict(inventory.thresholds).items():
-        if value <= 0:
-            raise _wrong(source, f"key 'thresholds.{key}': expected more than 0, got {value}", "Correct it.")
+        if not 0 < value <= _DAY:  # TOML has inf and nan, too
+            expected = f"more than 0 and at most {_DAY}"
+            raise _wrong(source, f"key 'thresholds.{key}': expected {expected}, got {value}", "Correct it.")
 
 
 def _known(source: str, key: str, name: str, known: set[str]) -> None:
