@@ -118,17 +118,21 @@ class Aws:
 
     def call_now(self, service: str, operation: str, parameters: Mapping[str, Any]) -> Answer:
         """As `call`, in this thread."""
-        from botocore.exceptions import BotoCoreError, ClientError
-        from botocore.parsers import ResponseParserError
 
-        action = f"{service}:{_camel(operation)}"
-        try:
+        def work() -> Answer:
             answer: Answer = getattr(self._client(service), operation)(**parameters)
-        except ClientError as error:
-            raise self._refused(error, action) from error
-        except (BotoCoreError, ResponseParserError) as error:
-            raise self._failed(error, action) from error
-        return answer
+            return answer
+
+        return self._translated(f"{service}:{_camel(operation)}", work)
+
+    async def listed(self, service: str, operation: str, key: str, **parameters: Any) -> list[Any]:
+        """All that stands under `key` in the answers of an operation that answers in pages; raises an AwsError."""
+
+        def work() -> list[Any]:
+            pages = self._client(service).get_paginator(operation).paginate(**parameters)
+            return [item for page in pages for item in page[key]]
+
+        return await _aside(partial(self._translated, f"{service}:{_camel(operation)}", work))
 
     async def identity(self) -> Identity:
         """Who we are; the first call of every command that changes something, since it finds an expired login."""
@@ -138,7 +142,8 @@ class Aws:
 
     async def sign_websocket(self, url: str) -> dict[str, str]:
         """SigV4 headers for the upgrade request of a session's data channel (service `ssmmessages`, empty body)."""
-        return await _aside(partial(self._sign_websocket, url))
+        work = partial(self._sign_websocket, url)  # may have to renew credentials, hours after the first call
+        return await _aside(partial(self._translated, "ssmmessages:OpenDataChannel", work))
 
     def endpoint(self, service: str) -> str:
         """The URL that calls to `service` go to."""
@@ -148,19 +153,27 @@ class Aws:
     def _sign_websocket(self, url: str) -> dict[str, str]:
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
-        from botocore.exceptions import BotoCoreError
 
         parts = urlsplit(url)
         plain = urlunsplit(parts._replace(scheme={"wss": "https", "ws": "http"}.get(parts.scheme, parts.scheme)))
+        credentials = self._session().get_credentials()
+        if credentials is None:
+            return {}
         request = AWSRequest("GET", url=plain)
-        try:
-            credentials = self._session().get_credentials()
-            if credentials is None:
-                return {}
-            SigV4Auth(credentials.get_frozen_credentials(), "ssmmessages", self.region).add_auth(request)
-        except BotoCoreError as error:  # they may have to be refreshed, hours after the first call
-            raise self._failed(error, "ssmmessages:OpenDataChannel") from error
+        SigV4Auth(credentials.get_frozen_credentials(), "ssmmessages", self.region).add_auth(request)
         return dict(request.headers.items())
+
+    def _translated(self, action: str, work: Callable[[], Outcome]) -> Outcome:
+        """What `work` gives, botocore's errors as ours."""
+        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
+
+        try:
+            return work()
+        except ClientError as error:
+            raise self._refused(error, action) from error
+        except (BotoCoreError, ResponseParserError) as error:
+            raise self._failed(error, action) from error
 
     def _session(self) -> "boto3.Session":
         import boto3

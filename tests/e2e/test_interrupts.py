@@ -133,13 +133,30 @@ def test_a_launcher_that_is_killed_leaves_a_task_that_ends_by_its_clock(lab: Lab
     assert time.monotonic() - began > 1, "it ended before its clock said so"
 
 
-def test_a_reply_that_is_lost_leaves_no_task(lab: Lab) -> None:
-    """RunTask is carried out, but every answer to it is cut: the task is found by its tag and stopped."""
-    with CutProxy(lab.endpoint, cut=b"AmazonEC2ContainerServiceV20141113.RunTask") as proxy:
+RUN_TASK = b"AmazonEC2ContainerServiceV20141113.RunTask"
+
+
+@pytest.mark.parametrize("status", [None, 500])
+def test_a_reply_that_is_lost_leaves_no_task(lab: Lab, status: int | None) -> None:
+    """RunTask is carried out, but what comes is no answer, or AWS's own failure: the task is found by its tag."""
+    with CutProxy(lab.endpoint, cut=RUN_TASK, status=status) as proxy:
         through = lab.with_environment({**lab.environment, "AWS_ENDPOINT_URL": proxy.url})
         with launched(through, command="true") as process:
             _, errors = process.communicate(timeout=60)
     assert process.returncode == 255, errors
     assert b"looking for what may have been started" in errors
     assert proxy.cuts > 0
+    lab.wait_for_no_task(seconds=10)
+
+
+def test_no_task_stays_after_a_signal_while_one_is_looked_for(lab: Lab) -> None:
+    list_tasks = b"AmazonEC2ContainerServiceV20141113.ListTasks"
+    with CutProxy(lab.endpoint, cut=RUN_TASK, hold=list_tasks) as proxy:
+        through = lab.with_environment({**lab.environment, "AWS_ENDPOINT_URL": proxy.url})
+        with launched(through, command="true") as process:
+            assert proxy.held.wait(timeout=30), "it never looked"
+            process.send_signal(signal.SIGINT)
+            proxy.release.set()
+            process.communicate(timeout=30)
+            assert process.returncode == 128 + signal.SIGINT
     lab.wait_for_no_task(seconds=10)

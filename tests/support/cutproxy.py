@@ -3,18 +3,22 @@
 import http.client
 import http.server
 import threading
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 from urllib.parse import urlsplit
+
+_OF_THE_CONNECTION: Final = ("transfer-encoding", "content-length", "connection")
 
 
 class CutProxy:
     """Requests whose X-Amz-Target is `cut` are carried out, but their answers never arrive; those of `hold` wait.
 
+    With `status`, that of an error of AWS's own, this is what comes instead of the answers that are cut.
     `held` is set when an answer is being held back; set `release` to let it go. `cuts` counts what was lost.
     """
 
-    def __init__(self, endpoint: str, *, cut: bytes = b"", hold: bytes = b"") -> None:
+    def __init__(self, endpoint: str, *, cut: bytes = b"", hold: bytes = b"", status: int | None = None) -> None:
         self.held = threading.Event()
         self.release = threading.Event()
         self.cuts = 0
@@ -34,15 +38,21 @@ class CutProxy:
                 target = self.headers.get("X-Amz-Target", "").encode()
                 if cut and target == cut:
                     outer.cuts += 1
-                    self.close_connection = True
+                    if status is None:
+                        self.close_connection = True
+                    else:
+                        self._answer(status, b'{"__type": "ServerException", "message": "try again"}')
                     return
                 if hold and target == hold:
                     outer.held.set()
                     outer.release.wait(timeout=30)
-                self.send_response(answer.status)
-                for name, value in answer.getheaders():
-                    if name.lower() not in ("transfer-encoding", "content-length", "connection"):
-                        self.send_header(name, value)
+                kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in _OF_THE_CONNECTION]
+                self._answer(answer.status, content, kept)
+
+            def _answer(self, code: int, content: bytes, headers: Sequence[tuple[str, str]] = ()) -> None:
+                self.send_response(code)
+                for name, value in headers:
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from toolbox.aws import Aws, AwsDenied, AwsRefused
 from toolbox.errors import LaunchError
@@ -83,19 +83,13 @@ async def _exists(aws: Aws, where: Mapping[str, str], tag: str) -> bool:
 
 
 async def _newest(aws: Aws, where: Mapping[str, str]) -> str | None:
-    images: list[Mapping[str, Any]] = []
-    page: dict[str, str] = {}
-    while True:
-        try:
-            answer = await aws.call("ecr", "describe_images", **where, filter={"tagStatus": "TAGGED"}, **page)
-        except AwsRefused as error:
-            if error.code in _NO_SUCH:
-                return None
-            raise
-        images.extend(image for image in answer["imageDetails"] if image.get("imageTags"))
-        if not answer.get("nextToken"):
-            break
-        page = {"nextToken": answer["nextToken"]}
+    try:
+        found = await aws.listed("ecr", "describe_images", "imageDetails", **where, filter={"tagStatus": "TAGGED"})
+    except AwsRefused as error:
+        if error.code in _NO_SUCH:
+            return None
+        raise
+    images = [image for image in found if image.get("imageTags")]
     if not images:
         return None
     tags: Sequence[str] = max(images, key=lambda image: image["imagePushedAt"])["imageTags"]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,12 +19,16 @@ AGENT: Final = "ExecuteCommandAgent"
 
 # ECS is eventually consistent: a task that RunTask has just answered may be MISSING for a while.
 _MISSING_SECONDS: Final = 60.0
+_MISSING_LOOKS: Final = 2  # one answer may come from a place that has not heard of the task
 _STOP_CODE_SECONDS: Final = 3.0
 _WITHDRAW_SECONDS: Final = 40.0
 _SEARCH_PAUSES: Final = (0.0, 1.0, 2.0, 4.0)
 _STOP_PAUSES: Final = (0.0, 0.3, 1.0, 2.0, 4.0, 8.0)
+_STOP_SECONDS: Final = 30.0
 _WATCH_SECONDS: Final = 3.0
+_LOOK_SECONDS: Final = 10.0
 _SHORT: Final = 8
+_MOST_DESCRIBED: Final = 100  # by one DescribeTasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +69,10 @@ async def started(aws: Aws, run: Document, *, keep: bool, progress: Progress) ->
     request = asyncio.ensure_future(aws.call("ecs", "run_task", **run))
     try:
         answer = await asyncio.shield(request)
-    except (asyncio.CancelledError, AwsUnreachable):
-        progress("looking for what may have been started, to stop it")
-        await _withdraw_in_time(aws, run, request)
+    except (asyncio.CancelledError, AwsError) as error:
+        if _may_have_started(error):
+            progress("looking for what may have been started, to stop it")
+            await _to_its_end(_withdraw_in_time(aws, run, request))
         raise
     task = TaskRef(run["cluster"], _arn_of(answer), container)
     kept = False
@@ -123,6 +128,7 @@ async def until_ready(aws: Aws, task: TaskRef, patience: Patience, progress: Pro
 
 async def until_dead(aws: Aws, task: TaskRef) -> LaunchError:
     """Return why the task died, as soon as ECS says that it is to stop."""
+    missing = 0
     while True:
         await asyncio.sleep(_WATCH_SECONDS)
         try:
@@ -130,8 +136,19 @@ async def until_dead(aws: Aws, task: TaskRef) -> LaunchError:
         except AwsError:
             # A look that failed proves nothing about the task, and the session itself notices a peer that is gone.
             continue
-        if described is None or described.get("desiredStatus") == "STOPPED":
+        missing = missing + 1 if described is None else 0
+        if missing == _MISSING_LOOKS or (described is not None and described.get("desiredStatus") == "STOPPED"):
             return await explain_death(aws, task)
+
+
+async def is_to_stop(aws: Aws, task: TaskRef) -> bool:
+    """Whether ECS says that the task is to stop; False too when ECS cannot be asked, or takes long to answer."""
+    try:
+        async with asyncio.timeout(_LOOK_SECONDS):
+            described = await describe(aws, task.cluster, task.arn)
+    except (AwsError, TimeoutError):
+        return False
+    return described is not None and described.get("desiredStatus") == "STOPPED"
 
 
 async def explain_death(aws: Aws, task: TaskRef) -> LaunchError:
@@ -158,21 +175,23 @@ async def describe(aws: Aws, cluster: str, arn: str) -> Mapping[str, Any] | None
 async def stop(aws: Aws, cluster: str, arn: str) -> None:
     """Stop the task, several tries; raises LaunchError with the line that stops it by hand when none succeeds."""
     error: AwsError | None = None
-    for pause in _STOP_PAUSES:
-        await asyncio.sleep(pause)
-        try:
-            await aws.call("ecs", "stop_task", cluster=cluster, task=arn, reason="toolbox: its shell has ended")
-        except AwsError as failure:
-            # 'not found' is tried again too: ECS may say so of a task that it has started a moment ago.
-            error = failure
-            if isinstance(failure, AwsDenied):
-                break
-        else:
-            return
+    with suppress(TimeoutError):  # without a network each call takes minutes to fail, and a person waits
+        async with asyncio.timeout(_STOP_SECONDS):
+            for pause in _STOP_PAUSES:
+                await asyncio.sleep(pause)
+                try:
+                    await aws.call("ecs", "stop_task", cluster=cluster, task=arn, reason="toolbox: its shell has ended")
+                except AwsError as failure:
+                    # 'not found' is tried again too: ECS may say so of a task that it has started a moment ago.
+                    error = failure
+                    if isinstance(failure, AwsDenied):
+                        break
+                else:
+                    return
     if isinstance(error, AwsRefused) and "not found" in error.message.lower():
         return
     raise LaunchError(
-        f"Task {arn.rpartition('/')[2]} could not be stopped: {error}. Its own clock ends it.",
+        f"Task {arn.rpartition('/')[2]} could not be stopped: {error or 'AWS gives no answer'}. Its own clock ends it.",
         cause="task-not-stopped",
         next_step=f"To stop it now: aws ecs stop-task --cluster {cluster} --task {arn}",
     )
@@ -180,12 +199,12 @@ async def stop(aws: Aws, cluster: str, arn: str) -> None:
 
 async def mine(aws: Aws, cluster: str) -> list[Mapping[str, Any]]:
     """All tasks that the toolbox started in this cluster and that are not stopped, with their tags."""
-    answer = await aws.call("ecs", "list_tasks", cluster=cluster, startedBy=STARTED_BY)
-    arns = answer["taskArns"]
-    if not arns:
-        return []
-    described = await aws.call("ecs", "describe_tasks", cluster=cluster, tasks=arns, include=["TAGS"])
-    return [task for task in described["tasks"] if task.get("desiredStatus") != "STOPPED"]
+    arns = await aws.listed("ecs", "list_tasks", "taskArns", cluster=cluster, startedBy=STARTED_BY)
+    tasks: list[Mapping[str, Any]] = []
+    for start in range(0, len(arns), _MOST_DESCRIBED):
+        some = arns[start : start + _MOST_DESCRIBED]
+        tasks += (await aws.call("ecs", "describe_tasks", cluster=cluster, tasks=some, include=["TAGS"]))["tasks"]
+    return [task for task in tasks if task.get("desiredStatus") != "STOPPED"]
 
 
 def tag(task: Mapping[str, Any], key: str) -> str:
@@ -218,22 +237,37 @@ async def _withdraw(aws: Aws, run: Document, request: "asyncio.Future[dict[str, 
     """Stop what a RunTask without a seen answer started: by its answer, when it still comes, else by its tag."""
     try:
         answer = await request
-    except AwsUnreachable:
-        await _stop_by_tag(aws, run)
-    except AwsError:
-        return  # refused: nothing was started, and whoever waited for the answer has gone
+    except AwsError as error:
+        if _may_have_started(error):
+            await _stop_by_tag(aws, run)
     else:
         for task in answer["tasks"]:
             await stop(aws, run["cluster"], task["taskArn"])
 
 
+def _may_have_started(error: BaseException) -> bool:
+    """Whether AWS may have started a task although `error` is what came of asking for one."""
+    if isinstance(error, AwsRefused):
+        return not error.certain
+    return isinstance(error, asyncio.CancelledError | AwsUnreachable)
+
+
 async def _stop_by_tag(aws: Aws, run: Document) -> None:
+    error: AwsError | None = None
     for pause in _SEARCH_PAUSES:
         await asyncio.sleep(pause)
-        for task in await mine(aws, run["cluster"]):
+        try:
+            tasks = await mine(aws, run["cluster"])
+        except AwsError as failure:
+            error = failure  # what lost the answer to RunTask may not be over yet
+            continue
+        error = None
+        for task in tasks:
             if tag(task, LAUNCH_TAG) == run["clientToken"]:
                 await stop(aws, run["cluster"], task["taskArn"])
                 return
+    if error is not None:
+        raise error
 
 
 def _arn_of(answer: Mapping[str, Any]) -> str:

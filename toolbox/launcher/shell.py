@@ -4,11 +4,13 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from toolbox.aws import Aws
+from toolbox.errors import SessionError
 from toolbox.inventory import Inventory
 from toolbox.launcher import lifecycle, plugin
 from toolbox.launcher.attach import expiry, pick
@@ -162,8 +164,7 @@ async def _unless_it_dies(aws: Aws, task: TaskRef, session: Coroutine[Any, Any, 
         if watching.done():
             raise watching.result()
         # The session ended without an outcome: if that is because the task died, that is what the person must read.
-        described = await lifecycle.describe(aws, task.cluster, task.arn)
-        if described is not None and described.get("desiredStatus") == "STOPPED":
+        if await lifecycle.is_to_stop(aws, task):
             raise await lifecycle.explain_death(aws, task)
         return talking.result()
     finally:
@@ -193,10 +194,14 @@ def _forwarder(far: FarSide) -> Callable[[], bool]:
     """A handler for Ctrl-C that passes it on to the command; it says whether there is one that runs."""
     under_way: set[asyncio.Task[None]] = set()
 
+    async def pass_on() -> None:
+        with suppress(SessionError):  # the session has ended, which `run` is about to say
+            await far.signal(signal.SIGINT)
+
     def forward() -> bool:
         if not far.running:
             return False
-        sending = asyncio.ensure_future(far.signal(signal.SIGINT))
+        sending = asyncio.ensure_future(pass_on())
         under_way.add(sending)
         sending.add_done_callback(under_way.discard)
         return True
