@@ -65,9 +65,18 @@ def test_links_inside_count_links_outside_do_not(tmp_path: Path) -> None:
     (directory / "out").symlink_to(tmp_path / "secret")
     (directory / "loop").symlink_to(directory)
     (directory / "dangling").symlink_to("nowhere")
+    (directory / "there").symlink_to("back")
+    (directory / "back").symlink_to("there")
     archive = pack(directory)
     assert archive.files == ("alias.sh", "real.sh")
-    assert archive.left_out == ("dangling", "loop", "out")
+    assert archive.left_out == ("back", "dangling", "loop", "out", "there")
+
+
+def test_names_of_any_bytes_can_be_left_out(tmp_path: Path) -> None:
+    (tmp_path / ".toolboxignore").write_bytes(b"# caf\xe9\n*\xe9\n")
+    for name in (b"caf\xe9", b"th\xe9!"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).touch()
+    assert pack(tmp_path).files == (os.fsdecode(b"th\xe9!"),)
 
 
 def test_a_fifo_does_not_hang_it(tmp_path: Path) -> None:
@@ -78,7 +87,12 @@ def test_a_fifo_does_not_hang_it(tmp_path: Path) -> None:
 def test_says_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="There is no directory"):
         pack(tmp_path / "none")
+
+
+@pytest.mark.parametrize("size", [64 * 1024 * 1024, 1 << 40])
+def test_what_the_far_side_will_not_take_is_refused_without_reading_it(tmp_path: Path, size: int) -> None:
+    """The archive is larger than what it holds, and a file may be larger than our memory."""
     with (tmp_path / "huge").open("wb") as file:
-        file.truncate(65 * 1024 * 1024)
+        file.truncate(size)
     with pytest.raises(UsageError, match="more than 64 MiB"):
         pack(tmp_path)

@@ -2,6 +2,7 @@
 
 import fnmatch
 import io
+import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from toolbox.errors import UsageError
 IGNORE_FILE: Final = ".toolboxignore"
 # Never useful in a task, and the first two may hold secrets.
 _ALWAYS_LEFT_OUT: Final = (".env", ".env.*", ".git", "__pycache__", "*.pyc", ".DS_Store", IGNORE_FILE)
-_MAX_BYTES: Final = 64 * 1024 * 1024
+_MAX_BYTES: Final = 64 * 1024 * 1024  # of the archive: the far side takes no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,6 @@ def pack(directory: Path) -> Archive:
 def _pack(directory: Path, patterns: tuple[str, ...]) -> Archive:
     files: list[str] = []
     left_out: list[str] = []
-    total = 0
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for path in _walk(directory, directory, patterns, left_out):
@@ -63,25 +63,30 @@ def _pack(directory: Path, patterns: tuple[str, ...]) -> Archive:
                 entry.type = tarfile.DIRTYPE
                 tar.addfile(entry)
                 continue
+            # Before it is read, since it may not even fit into our memory.
+            _refuse_too_large(directory, buffer.tell() + path.stat().st_size)
             content = path.read_bytes()
-            total += len(content)
-            if total > _MAX_BYTES:
-                raise UsageError(
-                    f"{directory} holds more than {_MAX_BYTES // 1024 // 1024} MiB.",
-                    cause="scripts-too-large",
-                    next_step=f"Leave out what a task does not need, in {directory / IGNORE_FILE}.",
-                )
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
             files.append(name)
+    _refuse_too_large(directory, buffer.tell())
     return Archive(buffer.getvalue(), tuple(files), tuple(sorted(left_out)))
+
+
+def _refuse_too_large(directory: Path, size: int) -> None:
+    if size > _MAX_BYTES:
+        raise UsageError(
+            f"{directory} holds more than {_MAX_BYTES // 1024 // 1024} MiB.",
+            cause="scripts-too-large",
+            next_step=f"Leave out what a task does not need, in {directory / IGNORE_FILE}.",
+        )
 
 
 def _walk(top: Path, directory: Path, patterns: tuple[str, ...], left_out: list[str]) -> Iterator[Path]:
     """Files and directories under `directory` in order; a link counts as what it points to, if that is inside `top`."""
     for path in sorted(directory.iterdir(), key=lambda path: path.name):
         name = path.relative_to(top).as_posix()
-        inside = path.resolve().is_relative_to(top.resolve())
+        inside = Path(os.path.realpath(path)).is_relative_to(top.resolve())  # unlike resolve(), takes links in circles
         if not inside or _matches(name, path.is_dir(), patterns) or not (path.is_dir() or path.is_file()):
             left_out.append(name)
         elif path.is_dir() and path.is_symlink():
@@ -95,7 +100,7 @@ def _walk(top: Path, directory: Path, patterns: tuple[str, ...], left_out: list[
 
 def _patterns(directory: Path) -> tuple[str, ...]:
     ignore = directory / IGNORE_FILE
-    lines = ignore.read_text(encoding="utf-8").splitlines() if ignore.is_file() else []
+    lines = ignore.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if ignore.is_file() else []
     named = (line.strip() for line in lines)
     return (*_ALWAYS_LEFT_OUT, *(line for line in named if line and not line.startswith("#")))
 
