@@ -6,6 +6,7 @@ import pytest
 
 from toolbox.errors import LaunchError
 from toolbox.launcher.attach import expiry, pick
+from toolbox.launcher.plan import tag_value
 
 
 def task(task_id: str, owner: str = "ana") -> dict[str, Any]:
@@ -40,6 +41,12 @@ def test_what_is_not_clear_offers_what_there_is(owner: str, wanted: str, sentenc
     assert caught.value.sentence == sentence
     assert [line.partition(",")[0] for line in caught.value.detail] == offered
     assert caught.value.next_step
+
+
+def test_an_owner_is_known_by_what_ecs_takes_as_a_tag() -> None:
+    """IAM lets a comma stand in a name, a tag's value does not."""
+    name = "ana,kim@example.com"
+    assert pick([task("aaaa1111", tag_value(name))], name, "")["taskArn"].endswith("/aaaa1111")
 
 
 def test_a_task_says_when_it_ends() -> None:

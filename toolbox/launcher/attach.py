@@ -6,12 +6,12 @@ from typing import Any
 
 from toolbox.errors import LaunchError
 from toolbox.launcher.lifecycle import tag
-from toolbox.launcher.plan import EXPIRY_TAG, OWNER_TAG
+from toolbox.launcher.plan import EXPIRY_TAG, OWNER_TAG, tag_value
 
 
 def pick(tasks: Sequence[Mapping[str, Any]], owner: str, wanted: str) -> Mapping[str, Any]:
     """The one task of `owner` whose id starts with `wanted`; raises LaunchError where that is not exactly one."""
-    ours = {task["taskArn"].rpartition("/")[2]: task for task in tasks if tag(task, OWNER_TAG) == owner}
+    ours = {task["taskArn"].rpartition("/")[2]: task for task in tasks if tag(task, OWNER_TAG) == tag_value(owner)}
     found = [task_id for task_id in ours if task_id.startswith(wanted)]
     if len(found) == 1:
         return ours[found[0]]

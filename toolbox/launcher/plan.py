@@ -204,7 +204,7 @@ def _run(service: Document, register: Document, order: Order, notes: list[str]) 
         "clientToken": order.token,
         "overrides": {"containerOverrides": [override]},
         "tags": [
-            {"key": OWNER_TAG, "value": _tag_value(order.owner)},
+            {"key": OWNER_TAG, "value": tag_value(order.owner)},
             {"key": EXPIRY_TAG, "value": order.expires.strftime("%Y-%m-%dT%H:%M:%SZ")},
             {"key": LAUNCH_TAG, "value": order.token},
         ],
@@ -236,6 +236,6 @@ def _capacity(service: Document, notes: list[str]) -> Document:
     return capacity
 
 
-def _tag_value(text: str) -> str:
+def tag_value(text: str) -> str:
     """`text` as ECS takes it in a tag: letters, digits, spaces and `+ - = . _ : / @`, at most 256 characters."""
     return "".join(c if c.isalnum() or c in " +-=._:/@" else "_" for c in text)[:256]
