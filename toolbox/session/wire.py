@@ -27,8 +27,8 @@ START_PUBLICATION: Final = "start_publication"
 CLIENT_VERSION: Final = "1.2.764.0"
 """What we say that we are: the oldest plugin that AWS supports, and the first that signs its dial."""
 
-MAX_PAYLOAD: Final = 1 << 20
-"""Longest payload that we read. AWS's sides send about 1 KB."""
+MAX_PAYLOAD: Final = 1 << 14
+"""Longest payload that we read. AWS's sides send about 1 KB; thousands may have to be kept ahead of their turn."""
 
 _HEADER: Final = struct.Struct(">I32sIQqQ16s32sII")
 _PAYLOAD_LENGTH_AT: Final = _HEADER.size - 4
