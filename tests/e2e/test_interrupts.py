@@ -1,7 +1,10 @@
 """A signal at any step of the launch, a reply that is lost, a launcher that is killed: no task stays."""
 
+import fcntl
 import signal
 import subprocess
+import sys
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.cutproxy import CutProxy
-from tests.support.labs import Lab
+from tests.support.labs import Lab, until
 from tests.support.ptys import Terminal
 from tests.support.shells import TOOLBOX, start
 
@@ -75,6 +78,22 @@ def test_no_task_stays_after_a_signal(lab: Lab, step: str, number: signal.Signal
         # Ctrl-C reaches a command that runs, and a signal that comes while all is over changes no outcome.
         assert process.returncode in ((128 + number, 0) if step == "stopping task" else (128 + number,))
     lab.wait_for_no_task(seconds=10)
+
+
+def test_no_task_stays_when_nobody_reads_what_it_says(lab: Lab) -> None:
+    with launched(lab, command="exec yes >&2") as process:
+        assert process.stderr is not None
+        stderr = process.stderr.fileno()
+        full = fcntl.fcntl(stderr, fcntl.F_GETPIPE_SZ)
+        until(lambda: _waiting(stderr) > full - 2 * 4096, 30, "the pipe is full, but for pages that are not")
+        process.terminate()
+        assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    lab.wait_for_no_task(seconds=10)
+
+
+def _waiting(pipe: int) -> int:
+    """How many bytes there are to read."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 @pytest.mark.parametrize("step", ["in account", "agent ready", "files in /scripts"])

@@ -1,6 +1,7 @@
 """Progress on stderr: what happens now, and for how long; one line that ticks on a terminal, plain lines elsewhere."""
 
 import os
+import select
 import sys
 import textwrap
 import threading
@@ -12,6 +13,7 @@ from toolbox.cli import streams
 from toolbox.model.text import printable
 
 _TICK_SECONDS: Final = 0.1
+_BLOCKED_SECONDS: Final = 1.0  # after which a line is lost
 _CLEAR: Final = "\r\x1b[K"
 _INDENT: Final = " " * 9  # as wide as the seconds before a step
 _NARROWEST: Final = 20
@@ -109,8 +111,10 @@ class Progress:
 
     def _write(self, text: str) -> None:
         try:
-            sys.stderr.write(text)
-            sys.stderr.flush()
+            # Whoever reads this may have stopped reading. That must not hold up the session, or its task's end.
+            if select.select([], [sys.stderr], [], _BLOCKED_SECONDS)[1]:
+                sys.stderr.write(text)
+                sys.stderr.flush()
         except OSError:
             # The terminal has gone (SIGHUP). Nobody reads this any more, and the cleaning up must go on.
             self._live = False
