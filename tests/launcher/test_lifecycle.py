@@ -110,6 +110,24 @@ async def test_a_task_of_which_ecs_knows_nothing_any_more_is_gone(
     assert "no longer says why" in died.sentence
 
 
+async def test_the_last_words_of_a_task_are_not_longer_than_a_screen(aws: Aws, answers: Answers) -> None:
+    """CloudWatch takes events of up to a megabyte (CloudWatch Logs quotas)."""
+    options = {"awslogs-group": "g", "awslogs-stream-prefix": "toolbox"}
+    container = {"name": "toolbox", "logConfiguration": {"logDriver": "awslogs", "options": options}}
+    task = {"taskArn": TASK.arn, "taskDefinitionArn": "toolbox:1", "stopCode": "EssentialContainerExited"}
+    told: dict[str, Request] = {
+        "DescribeTasks": {"tasks": [task]},
+        "DescribeTaskDefinition": {"taskDefinition": {"containerDefinitions": [container]}},
+        "GetLogEvents": {"events": [{"message": "x" * 1_000_000}, {"message": "the end"}]},
+    }
+    answers.of = lambda operation, request: told[operation]
+    died = await lifecycle.explain_death(aws, TASK)
+    first, last = died.detail
+    assert len(first) < 1100
+    assert first.endswith("…")
+    assert last == "log: the end"
+
+
 async def test_a_look_that_is_refused_says_nothing_about_the_task(aws: Aws) -> None:
     assert not await lifecycle.is_to_stop(aws, TASK)
 

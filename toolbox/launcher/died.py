@@ -8,6 +8,7 @@ from toolbox.cluster import reasons
 from toolbox.errors import AwsError, LaunchError
 
 _TAIL_LINES: Final = 10
+_LONGEST_LINE: Final = 1000
 # What the task role must allow, or the agent cannot reach Session Manager (Amazon ECS: 'ECS Exec', IAM permissions).
 EXEC_ACTIONS: Final = (
     "ssmmessages:CreateControlChannel",
@@ -25,7 +26,8 @@ def stopped(task: Mapping[str, Any], task_id: str, tail: Sequence[str]) -> Launc
     return LaunchError(
         f"Task {task_id} has stopped ({code}): {reason.text}.".replace("..", "."),
         cause=reason.cause or "task-died",
-        next_step=reason.next_step or "Open a new shell; if it happens again, look at its log and at the service's events.",
+        next_step=reason.next_step
+        or "Open a new shell; if it happens again, look at its log and at the service's events.",
         detail=detail,
     )
 
@@ -68,7 +70,11 @@ async def log_tail(aws: Aws, task: Mapping[str, Any], container: str) -> tuple[s
         if error.cause == "resource-not-found":
             return ("nothing: the container never wrote a line",)
         return (f"could not be read: {error.sentence}",)
-    return tuple(str(event["message"]) for event in answer["events"])
+    return tuple(_cut(str(event["message"])) for event in answer["events"])
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…"
 
 
 def _logging(definition: Mapping[str, Any], container: str) -> Mapping[str, str] | None:
