@@ -86,6 +86,7 @@ def test_each_command_has_help_with_examples(command: list[str]) -> None:
         (["shell", "--colour"], "No such option: --colour"),
         (["prob"], "No such command 'prob'"),
         (["shell", "--idle", "soon"], "--idle is 'soon', which is no time."),
+        (["shell", "--lifetime", "99999999999999999999h"], "which is more than a day."),
         (["shell", "--inventory", "/nowhere.toml"], "/nowhere.toml cannot be read"),
         (["shell", "--client", "telnet"], "telnet"),
         (["shell", "--client", "plugin", "--", "true"], "opens a shell only"),

@@ -105,6 +105,8 @@ def test_exit_7_ends_it_with_7_and_all_is_as_before(lab: Lab, terminal: Terminal
 def test_tilde_dot_leaves(lab: Lab, terminal: Terminal) -> None:
     terminal.send("\r~.")
     assert terminal.end() == 255
+    assert "You left the session" in terminal.seen.decode()
+    assert "×" not in terminal.seen.decode(), "leaving on purpose is no failure"
     assert terminal.settings() == terminal.before
     lab.wait_for_no_task(seconds=10)
 

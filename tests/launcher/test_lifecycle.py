@@ -13,8 +13,8 @@ import pytest
 
 from toolbox.aws import Aws
 from toolbox.errors import LaunchError
-from toolbox.launcher import lifecycle
-from toolbox.launcher.lifecycle import TaskRef
+from toolbox.launcher import lifecycle, tasks, watch
+from toolbox.launcher.tasks import TaskRef
 
 TASK = TaskRef("cluster", "arn:aws:ecs:eu-central-1:123456789012:task/cluster/aaaa1111", "toolbox")
 Request = Mapping[str, Any]
@@ -79,16 +79,16 @@ async def test_all_of_our_tasks_are_found_however_many(aws: Aws, answers: Answer
         return {"tasks": [{"taskArn": arn} for arn in asked]} if 1 <= len(asked) <= 100 else None
 
     answers.of = of
-    assert [task["taskArn"] for task in await lifecycle.mine(aws, "cluster")] == arns
+    assert [task["taskArn"] for task in await tasks.mine(aws, "cluster")] == arns
     arns.clear()
-    assert await lifecycle.mine(aws, "cluster") == []
+    assert await tasks.mine(aws, "cluster") == []
 
 
 async def test_one_answer_that_knows_nothing_of_the_task_does_not_end_its_session(
     aws: Aws, answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ECS is eventually consistent: what a moment ago was there may be missing from one answer."""
-    monkeypatch.setattr(lifecycle, "_WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(watch, "_WATCH_SECONDS", 0.01)
     running = {"taskArn": TASK.arn, "desiredStatus": "RUNNING"}
     reason = {"stopCode": "UserInitiated", "stoppedReason": "by Kim", "taskDefinitionArn": "toolbox:1"}
     stopped = {"taskArn": TASK.arn, "desiredStatus": "STOPPED", **reason}
@@ -97,16 +97,16 @@ async def test_one_answer_that_knows_nothing_of_the_task_does_not_end_its_sessio
     answers.of = lambda operation, request: (
         {"tasks": next(told, last)} if operation == "DescribeTasks" else None
     )  # None: no log
-    died = await asyncio.wait_for(lifecycle.until_dead(aws, TASK), 10)
+    died = await asyncio.wait_for(watch.until_dead(aws, TASK), 10)
     assert "by Kim" in died.sentence
 
 
 async def test_a_task_of_which_ecs_knows_nothing_any_more_is_gone(
     aws: Aws, answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "_WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(watch, "_WATCH_SECONDS", 0.01)
     answers.of = lambda operation, request: {"tasks": []}
-    died = await asyncio.wait_for(lifecycle.until_dead(aws, TASK), 10)
+    died = await asyncio.wait_for(watch.until_dead(aws, TASK), 10)
     assert "no longer says why" in died.sentence
 
 
@@ -121,7 +121,7 @@ async def test_the_last_words_of_a_task_are_not_longer_than_a_screen(aws: Aws, a
         "GetLogEvents": {"events": [{"message": "x" * 1_000_000}, {"message": "the end"}]},
     }
     answers.of = lambda operation, request: told[operation]
-    died = await lifecycle.explain_death(aws, TASK)
+    died = await watch.explain_death(aws, TASK)
     first, last = died.detail
     assert len(first) < 1100
     assert first.endswith("…")
@@ -129,15 +129,15 @@ async def test_the_last_words_of_a_task_are_not_longer_than_a_screen(aws: Aws, a
 
 
 async def test_a_look_that_is_refused_says_nothing_about_the_task(aws: Aws) -> None:
-    assert not await lifecycle.is_to_stop(aws, TASK)
+    assert not await watch.is_to_stop(aws, TASK)
 
 
 async def test_nothing_waits_for_ever_for_an_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(lifecycle, "_LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(watch, "_LOOK_SECONDS", 0.5)
     monkeypatch.setattr(lifecycle, "_STOP_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         aws = reach(monkeypatch, tmp_path, silent.getsockname()[1])
-        assert not await asyncio.wait_for(lifecycle.is_to_stop(aws, TASK), 10)
+        assert not await asyncio.wait_for(watch.is_to_stop(aws, TASK), 10)
         with pytest.raises(LaunchError) as caught:
             await asyncio.wait_for(lifecycle.stop(aws, "cluster", TASK.arn), 10)
     assert caught.value.cause == "task-not-stopped"

@@ -79,6 +79,12 @@ def test_names_of_any_bytes_can_be_left_out(tmp_path: Path) -> None:
     assert pack(tmp_path).files == (os.fsdecode(b"th\xe9!"),)
 
 
+def test_a_link_to_a_secret_stays_here_whatever_its_name(tmp_path: Path) -> None:
+    directory = make(tmp_path, {".env": "S=1", "run.sh": "1"})
+    (directory / "settings").symlink_to(".env")
+    assert pack(directory).files == ("run.sh",)
+
+
 def test_a_fifo_does_not_hang_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert pack(tmp_path).left_out == ("pipe",)

@@ -34,6 +34,7 @@ Examples:
   toolbox shell --lab                             the same in a local VPC, without an account
 """
 _DURATION: Final = re.compile(r"(\d+)([smh]?)")
+_LONGEST: Final = 24 * 3600  # a temporary task that is needed longer is not temporary
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -177,4 +178,9 @@ def _seconds(option: str, text: str | None) -> int | None:
     match = _DURATION.fullmatch(text.strip())
     if not match or int(match[1]) == 0:
         raise UsageError(f"--{option} is '{text}', which is no time.", cause="usage", next_step="Write 90s, 20m or 4h.")
-    return int(match[1]) * _UNITS[match[2]]
+    seconds = int(match[1]) * _UNITS[match[2]]
+    if seconds > _LONGEST:
+        raise UsageError(
+            f"--{option} is '{text}', which is more than a day.", cause="usage", next_step="Write 90s, 20m or 4h."
+        )
+    return seconds

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from toolbox.errors import LaunchError
-from toolbox.launcher.lifecycle import tag
 from toolbox.launcher.plan import EXPIRY_TAG, OWNER_TAG, tag_value
+from toolbox.launcher.tasks import tag
 
 
 def pick(tasks: Sequence[Mapping[str, Any]], owner: str, wanted: str) -> Mapping[str, Any]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from toolbox.aws import Aws, AwsRefused
 from toolbox.errors import AwsError, LaunchError
 from toolbox.launcher import died
-from toolbox.launcher.lifecycle import Progress, TaskRef, describe
+from toolbox.launcher.tasks import Progress, TaskRef
+from toolbox.launcher.watch import explain_death, is_to_stop
 from toolbox.session.client import Ticket
 
 
@@ -48,11 +49,12 @@ async def execute(aws: Aws, task: TaskRef, command: str, seconds: float, progres
         except AwsError as error:
             if not _is_early(error):
                 raise
+            if await is_to_stop(aws, task):
+                raise await explain_death(aws, task) from error
             if loop.time() > deadline:
+                if error.cause == "throttled":
+                    raise
                 raise died.no_agent(task.id, "the task") from error
-            described = await describe(aws, task.cluster, task.arn)
-            if described is not None and described.get("desiredStatus") == "STOPPED":
-                raise died.stopped(described, task.id, ()) from error
             progress(f"task {task.short}: waiting until its agent is connected")
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 3.0)

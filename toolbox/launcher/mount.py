@@ -86,9 +86,11 @@ def _walk(top: Path, directory: Path, patterns: tuple[str, ...], left_out: list[
     """Files and directories under `directory` in order; a link counts as what it points to, if that is inside `top`."""
     for path in sorted(directory.iterdir(), key=lambda path: path.name):
         name = path.relative_to(top).as_posix()
-        inside = Path(os.path.realpath(path)).is_relative_to(top.resolve())  # unlike resolve(), takes links in circles
-        if not inside or _matches(name, path.is_dir(), patterns) or not (path.is_dir() or path.is_file()):
+        target = Path(os.path.realpath(path))  # unlike resolve(), takes links in circles
+        if not target.is_relative_to(top.resolve()) or not (path.is_dir() or path.is_file()):
             left_out.append(name)
+        elif _matches(name, path.is_dir(), patterns) or _matches(_within(target, top), target.is_dir(), patterns):
+            left_out.append(name)  # by its own name, or by the name of what it is a link to: `settings` to `.env`
         elif path.is_dir() and path.is_symlink():
             left_out.append(name)  # its content is packed where it really stands; following it could go in circles
         elif path.is_dir():
@@ -96,6 +98,10 @@ def _walk(top: Path, directory: Path, patterns: tuple[str, ...], left_out: list[
             yield from _walk(top, path, patterns, left_out)
         else:
             yield path
+
+
+def _within(path: Path, top: Path) -> str:
+    return path.relative_to(top.resolve()).as_posix()
 
 
 def _patterns(directory: Path) -> tuple[str, ...]:

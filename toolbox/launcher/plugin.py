@@ -10,7 +10,7 @@ from typing import Final
 from toolbox.aws import Aws
 from toolbox.errors import LaunchError
 from toolbox.launcher.execute import target
-from toolbox.launcher.lifecycle import TaskRef, describe
+from toolbox.launcher.tasks import TaskRef, describe
 from toolbox.session.client import Ticket
 
 SHELL: Final = "/bin/sh -c 'exec \"$(command -v bash || echo /bin/sh)\" -l'"

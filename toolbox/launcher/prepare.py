@@ -12,8 +12,8 @@ from toolbox.aws import Aws, AwsRefused, Identity
 from toolbox.errors import LaunchError, UsageError
 from toolbox.inventory import Inventory
 from toolbox.launcher import image
-from toolbox.launcher.lifecycle import Progress
 from toolbox.launcher.plan import CONTENT_LABEL, Clock, Document, Order, Plan, make_plan
+from toolbox.launcher.tasks import Progress
 
 TEMPLATE_FILE: Final = "task-definition.json"
 

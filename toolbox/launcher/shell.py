@@ -12,17 +12,19 @@ from typing import Any, Final
 from toolbox.aws import Aws
 from toolbox.errors import SessionError
 from toolbox.inventory import Inventory
-from toolbox.launcher import lifecycle, plugin
+from toolbox.launcher import lifecycle, plugin, watch
 from toolbox.launcher.attach import expiry, pick
 from toolbox.launcher.execute import AwsGateway, execute
 from toolbox.launcher.greeting import greeting, prompt
 from toolbox.launcher.interrupts import Interrupts
-from toolbox.launcher.lifecycle import Patience, Progress, TaskRef
 from toolbox.launcher.mount import Archive, pack
 from toolbox.launcher.plan import Clock, with_revision
 from toolbox.launcher.prepare import Prepared, prepare, revision, who
+from toolbox.launcher.tasks import Progress, TaskRef, mine
+from toolbox.launcher.watch import Patience
 from toolbox.session import remote
 from toolbox.session.client import Dropped, Resumed, SessionEvent
+from toolbox.session.failures import SessionLeft
 from toolbox.session.remote import Command, FarSide
 from toolbox.session.terminal import LocalStdio, lent
 
@@ -80,6 +82,9 @@ async def open_shell(aws: Aws, inventory: Inventory, request: Request, voice: Vo
             if request.attach is not None:
                 return await _attached(job, request.attach)
             return await _launched(job, await prepare(aws, inventory, request.clock, voice.progress))
+        except SessionLeft as left:
+            voice.tell(left.sentence)
+            return left.exit_code
         except asyncio.CancelledError:
             if interrupts.received is None:
                 raise
@@ -102,7 +107,7 @@ async def _attached(job: _Job, wanted: str) -> int:
     cluster = job.inventory.cluster
     identity = await job.aws.identity()
     job.voice.progress(who(identity, job.aws.region, cluster))
-    found = pick(await lifecycle.mine(job.aws, cluster), identity.name, wanted)
+    found = pick(await mine(job.aws, cluster), identity.name, wanted)
     task = TaskRef(cluster, found["taskArn"], found["overrides"]["containerOverrides"][0]["name"])
     return await _used(job, task, greeting(job.inventory.environment, expiry(found), None))
 
@@ -113,7 +118,7 @@ async def _used(job: _Job, task: TaskRef, words: Sequence[str]) -> int:
     `words` greet the person, where there is one: before a shell on a terminal.
     """
     thresholds = job.inventory.thresholds
-    await lifecycle.until_ready(
+    await watch.until_ready(
         job.aws, task, Patience(thresholds.task_running, thresholds.agent_ready), job.voice.progress
     )
     session = _plugin_session if job.request.use_plugin else _relay_session
@@ -123,7 +128,7 @@ async def _used(job: _Job, task: TaskRef, words: Sequence[str]) -> int:
 async def _relay_session(job: _Job, task: TaskRef, words: Sequence[str]) -> int:
     seconds = job.inventory.thresholds.agent_ready
     ticket = await execute(job.aws, task, _RELAY, seconds, job.voice.progress)
-    job.voice.progress(f"task {task.short}: opening the session")
+    job.voice.progress(f"task {task.short}: agent ready, opening the session")
     listen = _listener(job.voice)
     async with remote.connect(ticket, AwsGateway(job.aws), deadline=_RELAY_SECONDS, on_event=listen) as far:
         delivery = await far.deliver(job.archive.content)
@@ -156,7 +161,7 @@ async def _plugin_session(job: _Job, task: TaskRef, words: Sequence[str]) -> int
 
 async def _unless_it_dies(aws: Aws, task: TaskRef, session: Coroutine[Any, Any, int]) -> int:
     talking = asyncio.ensure_future(session)
-    watching = asyncio.ensure_future(lifecycle.until_dead(aws, task))
+    watching = asyncio.ensure_future(watch.until_dead(aws, task))
     try:
         await asyncio.wait((talking, watching), return_when=asyncio.FIRST_COMPLETED)
         if talking.done() and talking.exception() is None:
@@ -164,8 +169,8 @@ async def _unless_it_dies(aws: Aws, task: TaskRef, session: Coroutine[Any, Any, 
         if watching.done():
             raise watching.result()
         # The session ended without an outcome: if that is because the task died, that is what the person must read.
-        if await lifecycle.is_to_stop(aws, task):
-            raise await lifecycle.explain_death(aws, task)
+        if await watch.is_to_stop(aws, task):
+            raise await watch.explain_death(aws, task)
         return talking.result()
     finally:
         for job in (talking, watching):
