@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,6 +134,28 @@ def test_a_lab_ends_with_its_owner_however_that_ends(environ: dict[str, str], nu
         process.send_signal(number)
         process.wait(20)
     _all_gone(family, "owned", environ)
+
+
+def test_two_ups_at_once_make_one_lab(environ: dict[str, str]) -> None:
+    words = [*_TOOLBOX, "lab", "up", "--name", "twice"]
+    with _process(words, environ) as one, _process(words, environ) as two:
+        told = [process.communicate(timeout=60)[1].decode() for process in (one, two)]
+    assert (one.returncode, two.returncode) == (0, 0), told
+    assert not any("cleaning up" in text for text in told), told
+    assert sum("starting the eight services" in text for text in told) == 1, told
+    family = _family("twice", environ)
+    downs = [*_TOOLBOX, "lab", "down", "--name", "twice"]
+    with _process(downs, environ) as one, _process(downs, environ) as two:
+        told = [process.communicate(timeout=60)[1].decode() for process in (one, two)]
+    assert (one.returncode, two.returncode) == (0, 0), told
+    _all_gone(family, "twice", environ)
+
+
+def test_a_lab_whose_directory_is_deleted_goes_too(environ: dict[str, str]) -> None:
+    control.up("lost", environ=environ)
+    family = _family("lost", environ)
+    shutil.rmtree(find("lost", environ).directory)
+    _all_gone(family, "lost", environ)
 
 
 def test_two_labs_live_side_by_side(lab: Lab, tmp_path: Path) -> None:

@@ -69,11 +69,7 @@ def up(
     place = find(name, environ)
     if _joined(place):
         return Lab(place)
-    if place.directory.exists():
-        progress("cleaning up after a lab that was killed")
-        place.remove()
-    place.make()
-    with place.log.open("wb") as errors:
+    with place.open_log() as errors:
         supervisor = subprocess.Popen(
             [sys.executable, "-I", "-m", "toolbox.lab.supervisor", place.name],
             stdin=subprocess.PIPE,
@@ -111,14 +107,10 @@ def borrowed(
 def down(name: str | None = None, environ: Mapping[str, str] = os.environ) -> bool:
     """Take a lab down and return once nothing of it is left; False when there was none. Raises LabError."""
     place = find(name, environ)
-    if not place.directory.exists():
-        return False
-    pid = place.pid()
-    if pid is not None:
-        with suppress(ProcessLookupError):
-            _stop(pid)
-    place.remove()
-    return True
+    found = place.directory.exists()
+    while not place.remove():
+        _stop(place)
+    return found
 
 
 def environment(name: str | None = None, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -241,14 +233,23 @@ def _end(supervisor: "subprocess.Popen[bytes]", place: Place | None) -> None:
         place.remove()
 
 
-def _stop(pid: int) -> None:
-    """SIGTERM, SIGKILL when that does not help; returns once the process is gone. Raises ProcessLookupError."""
-    process = os.pidfd_open(pid)
+def _stop(place: Place) -> None:
+    """SIGTERM to the supervisor, SIGKILL when that does not help; returns once it is gone, or was not to be found."""
+    pid = place.pid()
     try:
+        process = os.pidfd_open(pid or -1)
+    except (OSError, ValueError):  # it is coming, or has gone just now
+        time.sleep(_LOOK_SECONDS)
+        return
+    try:
+        if place.pid() != pid:  # now that the descriptor stays with one process: it is the supervisor's
+            return
         signal.pidfd_send_signal(process, signal.SIGTERM)
         if not select.select([process], [], [], _DOWN_SECONDS)[0]:
             signal.pidfd_send_signal(process, signal.SIGKILL)
             select.select([process], [], [])
+    except ProcessLookupError:
+        return
     finally:
         os.close(process)
 

@@ -68,9 +68,9 @@ def blueprint(
 
 def write_shared(inventory: Inventory, place: Place) -> None:
     """Write what tasks and the laptop's commands read: the lab's inventory and the `toolbox` program of its image."""
-    place.inventory.write_text(tomli_w.dumps(inventories.dump(in_seconds(inventory))), "utf-8")
     programs = place.shared / "bin"
-    programs.mkdir(exist_ok=True)
+    programs.mkdir(parents=True, exist_ok=True)
+    place.inventory.write_text(tomli_w.dumps(inventories.dump(in_seconds(inventory))), "utf-8")
     program = programs / "toolbox"
     program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -m toolbox "$@"\n', "utf-8")
     program.chmod(0o755)

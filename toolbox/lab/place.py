@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from toolbox.errors import LabError, UsageError
 DEFAULT_NAME: Final = "default"
 KEEP: Final = b"keep\n"
 """What an owner says to a supervisor that is to outlive it."""
+_TRIES: Final = 100
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 
@@ -62,30 +64,90 @@ class Place:
         return self.shared / "inventory.toml"
 
     def make(self) -> None:
-        """Make the directories."""
+        """Make the directory."""
+        for _ in range(_TRIES):
+            # Another lab that goes may take a parent away before we are in it.
+            with suppress(FileNotFoundError, FileExistsError):
+                self._make()
+                return
+        self._make()
+
+    def _make(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.directory.chmod(0o700)
-        self.shared.mkdir(exist_ok=True)
 
-    def remove(self) -> None:
-        """Leave no file, and none of our directories that is empty now."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+    def remove(self) -> bool:
+        """Leave no file, and none of our directories that is empty now; False, and all as it was, while a lab lives."""
+        if self.directory.exists():
+            lock = self.lock()
+            if lock is None:
+                return False
+            with lock:
+                self.discard(lock)
+        self._sweep()
+        return True
+
+    def discard(self, lock: IO[str]) -> None:
+        """As `remove`, for whoever has the lock.
+
+        The directory is renamed first: at that moment the name is free, and what another lab puts there is its own.
+        """
+        if self.holds(lock):
+            self.directory.rename(self.directory.with_name(f".{self.name}.{secrets.token_hex(4)}"))
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what was renamed, also by somebody who was killed before it was gone."""
+        for discarded in self.directory.parent.glob(f".{self.name}.*"):
+            shutil.rmtree(discarded, ignore_errors=True)
         with suppress(OSError):  # another lab lives there, or took it away just now
             self.directory.parent.rmdir()
             self.directory.parent.parent.rmdir()
 
+    def clear(self) -> bool:
+        """Remove what a lab that was killed has left; whether there was any. For whoever has the lock."""
+        left = [entry for entry in self.directory.iterdir() if entry not in (self._lock, self.log)]
+        for entry in left:
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink()
+        return bool(left)
+
+    def open_log(self) -> IO[bytes]:
+        """The log, to append to; makes the directory, as often as somebody else takes it away just then."""
+        while True:
+            self.make()
+            with suppress(FileNotFoundError):
+                return self.log.open("ab")
+
     def lock(self) -> IO[str] | None:
-        """Hold the lab's lock until the file is closed or we die; None while another process holds it."""
-        file = self._lock.open("a+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        """Hold the lab's lock until the file is closed or we die; None while another process holds it.
+
+        Makes the directory. Of a file that was removed while we waited for it, the lock says nothing: then again.
+        """
+        while True:
+            self.make()
+            try:
+                file = self._lock.open("a+")
+            except FileNotFoundError:
+                continue
+            if not _lock_alone(file):
+                file.close()
+                return None
+            if self.holds(file):
+                file.truncate(0)
+                file.write(str(os.getpid()))
+                file.flush()
+                return file
             file.close()
-            return None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        return file
+
+    def holds(self, lock: IO[str]) -> bool:
+        """Whether this lock is still the lab's: not if somebody removed the directory by hand."""
+        try:
+            return os.path.samestat(os.fstat(lock.fileno()), self._lock.stat())
+        except FileNotFoundError:
+            return False
 
     def is_alive(self) -> bool:
         """Whether a supervisor lives here."""
@@ -99,10 +161,13 @@ class Place:
         return False
 
     def pid(self) -> int | None:
-        """The supervisor that lives here; None when there is none."""
+        """The supervisor that lives here; None when there is none, or when it has not said yet."""
         if not self.is_alive():
             return None
-        text = self._lock.read_text()
+        try:
+            text = self._lock.read_text()
+        except FileNotFoundError:  # it went just now
+            return None
         return int(text) if text else None
 
     @property
@@ -146,6 +211,21 @@ class Description:
             return Description(**json.loads(place.description.read_text("utf-8")))
         except FileNotFoundError as error:
             raise not_up(place) from error
+
+
+def _lock_alone(file: IO[str]) -> bool:
+    """Take the exclusive lock; False when another has it. One who only looks (`is_alive`) shares it for an instant."""
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            fcntl.flock(file, fcntl.LOCK_UN)
+        else:
+            return True
 
 
 def _write(file: Path, text: str) -> None:

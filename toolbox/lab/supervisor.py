@@ -14,12 +14,13 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
-from typing import Final
+from typing import IO, Final
 
 from toolbox.errors import LabError, ToolboxError
 from toolbox.lab.place import KEEP, Description, Place, find
 
 _TRACE_LINES: Final = 12
+_WATCH_SECONDS: Final = 1.0
 # moto reads them when it is imported. Its default images and policies alone would take a second.
 _MOTO: Final = {"MOTO_EC2_LOAD_DEFAULT_AMIS": "false", "MOTO_IAM_LOAD_MANAGED_POLICIES": "false"}
 
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 def main() -> int:
     """Bring the lab up, keep it up until its owner goes, an order or a signal comes; returns the exit code."""
     place = find(sys.argv[1])
-    place.make()
     lock = place.lock()
     if lock is None:
         _tell(event="taken")
@@ -39,18 +39,18 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     os.environ.update(_MOTO)
     try:
-        asyncio.run(_run(place))
+        asyncio.run(_run(place, lock))
     except Exception as error:  # the outermost boundary: whoever waits for the lab is told why it failed
         log.exception("the lab has failed")
         _tell_failure(_innermost(error))
         return LabError.exit_code
     finally:
-        place.remove()
+        place.discard(lock)
         lock.close()
     return 0
 
 
-async def _run(place: Place) -> None:
+async def _run(place: Place, lock: IO[str]) -> None:
     """Work until there is a reason to go down, also while the lab is still coming up."""
     down = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -59,12 +59,22 @@ async def _run(place: Place) -> None:
     loop.add_reader(sys.stdin.fileno(), _hear_owner, loop, down)
     working = asyncio.create_task(_work(place, down))
     going = asyncio.create_task(down.wait())
+    watching = asyncio.create_task(_watch(place, lock, down))
     await asyncio.wait({working, going}, return_when=asyncio.FIRST_COMPLETED)
     going.cancel()
+    watching.cancel()
     working.cancel()
     with suppress(asyncio.CancelledError):
         await working
     log.info("the lab is down")
+
+
+async def _watch(place: Place, lock: IO[str], down: asyncio.Event) -> None:
+    """Go down when somebody has deleted the directory: no `lab down` would find us any more."""
+    while place.holds(lock):  # noqa: ASYNC110 - the file system has no event that the standard library hears
+        await asyncio.sleep(_WATCH_SECONDS)
+    log.warning("the lab's directory is gone")
+    down.set()
 
 
 async def _work(place: Place, down: asyncio.Event) -> None:
@@ -75,6 +85,8 @@ async def _work(place: Place, down: asyncio.Event) -> None:
     from toolbox.lab.orders import listening
     from toolbox.lab.outfit import in_seconds
 
+    if place.clear():
+        _progress("cleaning up after a lab that was killed")
     book = in_seconds(inventory.load())
     async with assembled(place, book, _progress) as lab, listening(lab):
         person = lab.person
