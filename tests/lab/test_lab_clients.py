@@ -180,6 +180,20 @@ def test_what_a_policy_denies_is_denied_in_awss_words(
     assert "with an explicit deny in an identity-based policy" in error["Message"]
 
 
+def test_running_a_task_passes_the_roles_of_its_definition(lab: Lab) -> None:
+    ecs, api = lab.client("ecs"), lab.full_name("api")
+    network = ecs.describe_services(cluster=lab.cluster, services=[api])["services"][0]["networkConfiguration"]
+    how = {"cluster": lab.cluster, "launchType": "FARGATE", "networkConfiguration": network}
+    role = ecs.describe_task_definition(taskDefinition=api)["taskDefinition"]["taskRoleArn"]
+    with lab.denied("iam:PassRole"), pytest.raises(ClientError) as caught:
+        ecs.run_task(taskDefinition=api, **how)
+    error = caught.value.response["Error"]
+    assert error["Code"] == "AccessDeniedException"
+    assert f"not authorized to perform: iam:PassRole on resource: {role}" in error["Message"]
+    with lab.denied("iam:PassRole"), pytest.raises(ClientError, match=r"TaskDefinition not found\."):
+        ecs.run_task(taskDefinition="nothing", **how)
+
+
 @pytest.mark.parametrize(
     ("service", "method", "code"),
     [

@@ -36,6 +36,9 @@ class EcsApi(Protocol):
     async def call(self, action: str, payload: dict[str, Any], principal: str) -> dict[str, Any]:
         """The answer; raises EcsApiError."""
 
+    def passed_roles(self, action: str, parameters: Parameters) -> list[str]:
+        """The roles that the request hands to tasks without naming them itself."""
+
     def target_health(self, arn: str) -> list[dict[str, Any]]:
         """DescribeTargetHealth's descriptions for a target group."""
 
@@ -114,6 +117,8 @@ class App:
             for action, arns in resources.needed(request, parameters):
                 self._identities.authorise(caller, action, arns, request.wire)
         if request.service == "ecs":
+            if roles := self._ecs.passed_roles(request.action, parameters):
+                self._identities.authorise(caller, "iam:PassRole", roles, request.wire)
             return await self._call_ecs(request, parameters, caller)
         own = self._own.get((request.service, request.action))
         if own:

@@ -1,13 +1,13 @@
 """The lab's ECS as its HTTP front calls it."""
 
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
 
 from toolbox.lab.contract import World
 from toolbox.lab.ecs import shapes
 from toolbox.lab.ecs.actions import clusters, definitions, history, services, tags, tasks
 from toolbox.lab.ecs.core import Core, OpenSession
-from toolbox.lab.ecs.errors import unsupported
+from toolbox.lab.ecs.errors import EcsApiError, unsupported
 from toolbox.lab.ecs.state import Document, State, Timings
 from toolbox.lab.runtime.containers import Runtime
 
@@ -17,6 +17,7 @@ _ACTIONS: Final[dict[str, _Action]] = {
     "CreateCluster": clusters.create_cluster,
     "DescribeClusters": clusters.describe_clusters,
     "ListClusters": clusters.list_clusters,
+    "UpdateCluster": clusters.update_cluster,
     "RegisterTaskDefinition": definitions.register_task_definition,
     "DeregisterTaskDefinition": definitions.deregister_task_definition,
     "DescribeTaskDefinition": definitions.describe_task_definition,
@@ -45,8 +46,8 @@ _ACTIONS: Final[dict[str, _Action]] = {
 class Ecs:
     """ECS for one account and region. `start` before the first call; `aclose` ends every task at once.
 
-    `open_session` maps task id, container and command to a session's id, stream URL and token; `task_stopped` hears the
-    id of each task that has stopped.
+    `open_session` maps task id, container, command and the cluster's key, if it has one, to a session's id, stream URL
+    and token; `task_stopped` hears the id of each task that has stopped.
     """
 
     def __init__(
@@ -72,6 +73,22 @@ class Ecs:
             raise unsupported(action)
         shapes.check_request(action, payload)
         return _ACTIONS[action](self._core, payload, principal)
+
+    def passed_roles(self, action: str, parameters: Mapping[str, Any]) -> list[str]:
+        """The roles that the request hands to tasks by its task definition alone.
+
+        ECS asks for iam:PassRole of them at RunTask, too, not only where they are registered (ECS Developer Guide,
+        'Amazon ECS task execution IAM role').
+        """
+        if action != "RunTask":
+            return []
+        try:
+            definition = self._core.definition(str(parameters.get("taskDefinition")))
+        except EcsApiError:  # the action itself says so
+            return []
+        replaced = parameters.get("overrides") or {}
+        names = (name for name in ("taskRoleArn", "executionRoleArn") if name not in replaced)
+        return [definition.body[name] for name in names if name in definition.body]
 
     def target_health(self, target_group_arn: str) -> list[Document]:
         """The TargetHealthDescriptions of elasticloadbalancing's DescribeTargetHealth."""
