@@ -11,6 +11,8 @@ from tests.support.ecsfront import http_front
 from tests.support.ecslab import CLUSTER, NETWORK, REGION, SERVES, EcsLab, ecs_lab
 from toolbox.lab.ecs import shapes
 
+_FILE = {"value": "arn:aws:s3:::settings/api.env", "type": "s3"}
+
 
 @pytest.fixture
 async def lab(tmp_path: Path) -> AsyncIterator[EcsLab]:
@@ -93,11 +95,20 @@ async def test_revisions_of_a_task_definition(lab: EcsLab) -> None:
         ([{"name": "a", "image": "i"}, {"name": "a", "image": "i"}], "unique"),
         ([{"name": "a", "image": "i", "essential": False}], "essential"),
         ([{"name": "a", "image": "i", "command": ["x" * 70_000]}], "65536"),
+        ([{"name": "a", "image": "i", "environmentFiles": [_FILE]}], "reads no environmentFiles"),
     ],
 )
 async def test_task_definitions_that_are_refused(lab: EcsLab, containers: Any, words: str) -> None:
     error = await lab.error("RegisterTaskDefinition", family="x", containerDefinitions=containers)
     assert words in error.message
+
+
+async def test_files_of_variables_are_refused_and_not_left_out_in_silence(lab: EcsLab) -> None:
+    definition = await lab.define(lab.world.push("app", *SERVES))
+    overrides = {"containerOverrides": [{"name": "app", "environmentFiles": [_FILE]}]}
+    request = {"cluster": CLUSTER, "taskDefinition": definition, "networkConfiguration": NETWORK}
+    error = await lab.error("RunTask", **request, launchType="FARGATE", overrides=overrides)
+    assert "reads no environmentFiles" in error.message
 
 
 async def test_lists_come_in_pages(lab: EcsLab) -> None:

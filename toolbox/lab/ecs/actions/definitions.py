@@ -11,6 +11,7 @@ from toolbox.lab.ecs.describe import definition_answer, tag_list
 from toolbox.lab.ecs.errors import client
 from toolbox.lab.ecs.state import ACTIVE, INACTIVE, Document, TaskDefinition
 
+NO_ENVIRONMENT_FILES: Final = "The lab's ECS reads no environmentFiles: a task would start without their variables."
 _LONGEST: Final = 64 * 1024  # bytes as JSON: 'Amazon ECS service quotas', task definition size
 
 
@@ -44,6 +45,8 @@ def _check(body: Document) -> None:
     for container in containers:
         if not container.get("name") or not container.get("image"):
             raise client("Container.name and Container.image should not be null or empty.")
+        if container.get("environmentFiles"):
+            raise client(NO_ENVIRONMENT_FILES)
     if not any(container.get("essential", True) for container in containers):
         raise client("Invalid setting for container. At least one container must be essential.")
     if "FARGATE" in body.get("requiresCompatibilities", []):

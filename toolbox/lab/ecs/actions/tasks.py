@@ -3,6 +3,7 @@
 import json
 from typing import Final
 
+from toolbox.lab.ecs.actions.definitions import NO_ENVIRONMENT_FILES
 from toolbox.lab.ecs.actions.paging import page
 from toolbox.lab.ecs.containers import pairs
 from toolbox.lab.ecs.core import Core
@@ -69,6 +70,8 @@ def _check_run(request: Document, definition: TaskDefinition, overrides: Documen
             raise invalid(
                 f"Override for container named {override.get('name')} is not a container in the TaskDefinition."
             )
+        if override.get("environmentFiles"):
+            raise invalid(NO_ENVIRONMENT_FILES)
 
 
 def _tags(request: Document, cluster: Cluster, definition: TaskDefinition) -> dict[str, str]:
