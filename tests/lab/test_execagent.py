@@ -11,8 +11,9 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.support.execserver import ExecServer, exec_server
 from toolbox.lab.agentsession import AgentSettings
-from toolbox.session import wire
+from toolbox.session import handshake, wire
 from toolbox.session.access import Ticket
+from toolbox.session.handshake import Answer, Status
 from toolbox.session.wire import Message, OpenFrame, PayloadType, Size
 
 
@@ -72,8 +73,9 @@ class Plugin:
         while (next_one := self._ahead.pop(self._expected, None)) is not None:
             self._expected += 1
             if next_one.payload_type == PayloadType.HANDSHAKE_REQUEST:
-                actions = wire.requested_actions(next_one.payload)
-                await self.types(wire.handshake_response(actions), PayloadType.HANDSHAKE_RESPONSE)
+                actions = handshake.decode_request(next_one.payload).actions
+                done = [Answer(action, Status.DONE) for action in actions]
+                await self.types(handshake.encode_response(done), PayloadType.HANDSHAKE_RESPONSE)
             elif next_one.payload_type == PayloadType.HANDSHAKE_COMPLETE:
                 await self.types(wire.encode_size(Size(90, 20)), PayloadType.SIZE)
             else:
@@ -179,6 +181,7 @@ async def test_a_stopped_task_says_nothing_and_leaves_no_process(server: ExecSer
 
 async def test_a_refused_handshake_ends_the_session(server: ExecServer) -> None:
     async with Plugin().on(server.ticket("sh")) as plugin:
-        await plugin.types(wire.handshake_response(("SessionType",), supported=()), PayloadType.HANDSHAKE_RESPONSE)
-        assert "Handshake" in await plugin.ends()
+        refusal = handshake.encode_response([Answer(handshake.SESSION_TYPE, Status.UNSUPPORTED, "not so")])
+        await plugin.types(refusal, PayloadType.HANDSHAKE_RESPONSE)
+        assert "handshake. SessionType failed on client with status 3 error: not so" in await plugin.ends()
     assert not server.spawner.processes

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolbox.session import wire
+from toolbox.session import handshake, wire
 from toolbox.session.wire import Message, OpenFrame, PayloadType, Size, WireError
 
 HELLO = (
@@ -109,28 +109,6 @@ def test_opening_frame() -> None:
     assert wire.decode_open('{"TokenValue": "t"}') == OpenFrame("t", "", None)
 
 
-def test_handshake_as_the_agent_and_the_plugin_write_it() -> None:
-    request = json.loads(wire.handshake_request("3.3.0.0", "InteractiveCommands"))
-    assert request == {
-        "AgentVersion": "3.3.0.0",
-        "RequestedClientActions": [
-            {
-                "ActionType": "SessionType",
-                "ActionParameters": {"SessionType": "InteractiveCommands", "Properties": None},
-            }
-        ],
-    }
-    actions = wire.requested_actions(json.dumps(request).encode())
-    assert json.loads(wire.handshake_response(actions)) == {
-        "ClientVersion": "1.2.764.0",
-        "ProcessedClientActions": [{"ActionType": "SessionType", "ActionStatus": 1, "ActionResult": None, "Error": ""}],
-        "Errors": None,
-    }
-    assert wire.handshake_succeeded(wire.handshake_response(actions))
-    assert not wire.handshake_succeeded(wire.handshake_response(("SessionType", "KMSEncryption")))
-    assert wire.customer_message(wire.handshake_complete(5, "hello")) == "hello"
-
-
 def test_size() -> None:
     assert wire.encode_size(Size(132, 43)) == b'{"cols":132,"rows":43}'
     assert wire.decode_size(b'{"cols":132,"rows":43}') == Size(132, 43)
@@ -174,9 +152,10 @@ def test_garbage_raises_nothing_but_our_own_error(data: bytes, where: int, value
 )
 def test_garbled_payloads_raise_nothing_but_our_own_error(payload: bytes) -> None:
     for read in (
-        wire.requested_actions,
-        wire.handshake_succeeded,
-        wire.customer_message,
+        handshake.decode_request,
+        handshake.decode_response,
+        handshake.decode_challenge,
+        handshake.customer_message,
         wire.decode_size,
         wire.decode_open,
     ):

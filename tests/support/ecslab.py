@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.ecsworld import ListWorld
+from toolbox.lab.contract import SessionKey
 from toolbox.lab.ecs import Ecs, EcsApiError, Timings
 from toolbox.lab.ecs.shapes import check_answer
 from toolbox.lab.runtime.containers import Runtime
@@ -198,7 +199,7 @@ async def ecs_lab(directory: Path, timings: Timings = QUICK) -> AsyncIterator[Ec
     sessions: list[tuple[str, str, str]] = []
     stopped: list[str] = []
 
-    def open_session(task_id: str, container: str, command: str) -> tuple[str, str, str]:
+    def open_session(task_id: str, container: str, command: str, key: SessionKey | None) -> tuple[str, str, str]:
         sessions.append((task_id, container, command))
         return f"ecs-execute-command-{len(sessions)}", "wss://lab/v1/data-channel/x", "token"
 

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import termios
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +14,13 @@ from pathlib import Path
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from tests.support.keyring import KEY, KeyRing
 from toolbox.lab.agentsession import AgentSettings
+from toolbox.lab.contract import SessionKey
 from toolbox.lab.execagent import ExecAgent
+from toolbox.session import encryption
 from toolbox.session.access import Ticket
+from toolbox.session.encryption import DataKey
 
 RELAY = f"{sys.executable} -I -m toolbox.session.relay"
 
@@ -80,37 +84,44 @@ def _take_terminal() -> None:
 
 
 class WebsocketChannel:
-    """A connection of the websockets server as the contract's Channel."""
+    """A connection of the websockets server as the contract's Channel; `wire` sees what passes, and may change it."""
 
-    def __init__(self, connection: ServerConnection) -> None:
+    def __init__(self, connection: ServerConnection, wire: Callable[[bytes], bytes]) -> None:
         self._connection = connection
+        self._wire = wire
 
     async def receive(self) -> str | bytes | None:
         try:
-            return await self._connection.recv()
+            message = await self._connection.recv()
+            return message if isinstance(message, str) else self._wire(message)
         except ConnectionClosed:
             return None
 
     async def send(self, message: str | bytes) -> None:
         with suppress(ConnectionClosed):
-            await self._connection.send(message)
+            await self._connection.send(message if isinstance(message, str) else self._wire(message))
 
     async def close(self) -> None:
         await self._connection.close()
 
 
 class AgentGateway:
-    """The AWS API that the client needs, answered by the agent itself."""
+    """The AWS API that the client needs, answered by the agent itself and a key ring. `target` is the session's."""
 
-    def __init__(self, agent: ExecAgent) -> None:
+    def __init__(self, agent: ExecAgent, keys: KeyRing) -> None:
         self._agent = agent
+        self._keys = keys
         self.expired = False
+        self.target = KEY.target
 
     async def sign(self, url: str) -> Mapping[str, str]:
         return {}
 
     async def resume(self, session_id: str) -> str | None:
         return None if self.expired else self._agent.resume(session_id)
+
+    async def data_key(self, key_id: str, context: Mapping[str, str]) -> DataKey:
+        return await self._keys.data_key(key_id, encryption.for_target(context, self.target))
 
 
 @dataclass
@@ -122,11 +133,13 @@ class ExecServer:
     gateway: AgentGateway
     scripts: Path
     run: Path
+    keys: KeyRing
     connections: list[ServerConnection] = field(default_factory=list)
     opened: int = 0
+    wire: Callable[[bytes], bytes] = lambda message: message
 
-    def ticket(self, command: str = RELAY) -> Ticket:
-        return self.agent.open("task", "toolbox", command)
+    def ticket(self, command: str = RELAY, key: SessionKey | None = None) -> Ticket:
+        return self.agent.open("task", "toolbox", command, key)
 
     def cut(self) -> None:
         """Break every websocket without a word."""
@@ -148,8 +161,9 @@ async def exec_server(directory: Path, settings: AgentSettings | None = None) ->
     }
     spawner = LocalSpawner(environment)
     base: list[str] = []
-    agent = ExecAgent(spawner, lambda: base[0], settings or AgentSettings())
-    server = ExecServer(agent, spawner, AgentGateway(agent), scripts, run)
+    keys = KeyRing()
+    agent = ExecAgent(spawner, lambda: base[0], settings or AgentSettings(), keys.decrypt)
+    server = ExecServer(agent, spawner, AgentGateway(agent, keys), scripts, run, keys)
 
     async def handle(connection: ServerConnection) -> None:
         server.connections.append(connection)
@@ -157,7 +171,7 @@ async def exec_server(directory: Path, settings: AgentSettings | None = None) ->
         assert connection.request is not None
         session_id = connection.request.path.rpartition("/")[2].partition("?")[0]
         try:
-            await agent.serve(session_id, WebsocketChannel(connection))
+            await agent.serve(session_id, WebsocketChannel(connection, lambda message: server.wire(message)))
         finally:
             server.connections.remove(connection)
 

@@ -10,6 +10,8 @@ from dataclasses import asdict
 from toolbox.errors import SessionError
 from toolbox.session import remote
 from toolbox.session.access import Settings, Ticket
+from toolbox.session.encryption import DataKey
+from toolbox.session.failures import SessionRefused
 from toolbox.session.remote import Command
 from toolbox.session.terminal import LocalStdio
 
@@ -39,6 +41,9 @@ class _Unsigned:
 
     async def resume(self, session_id: str) -> str | None:
         return None
+
+    async def data_key(self, key_id: str, context: Mapping[str, str]) -> DataKey:
+        raise SessionRefused("no KMS here")
 
 
 async def _main() -> int:

@@ -11,15 +11,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from toolbox.lab.agenthandshake import Decrypt, Handshake, HandshakeFailed
 from toolbox.lab.agenttext import HeldBack
-from toolbox.lab.contract import Channel, PtyProcess
+from toolbox.lab.contract import Channel, PtyProcess, SessionKey
 from toolbox.net.descriptor import ready
 from toolbox.session import wire
+from toolbox.session.encryption import Encryption, SealBroken
 from toolbox.session.stream import Receiver, Sender
 from toolbox.session.wire import Message, PayloadType, Size, WireError
 
-_VERSION: Final = "3.3.1142.0"
-_SESSION_TYPE: Final = "InteractiveCommands"
 _TICK: Final = 0.1
 _AHEAD: Final = 1000
 _FOR_EVER: Final = float("inf")
@@ -55,6 +55,8 @@ class AgentSession:
         start: Callable[[], Awaitable[PtyProcess]],
         on_over: Callable[[str], None],
         settings: AgentSettings,
+        key: SessionKey | None,
+        decrypt: Decrypt,
     ) -> None:
         self._on_over = on_over
         self._session_id = session_id
@@ -65,7 +67,13 @@ class AgentSession:
         self._channel: Channel | None = None
         self._attached = asyncio.Event()
         self._acknowledged = asyncio.Event()
-        self._answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._answers: asyncio.Queue[Message] = asyncio.Queue()
+        self._handshake = (
+            Handshake(session_id, key, decrypt, self._send, self._answers, settings.answer_within)
+            if settings.handshake or key
+            else None
+        )
+        self._encryption: Encryption | None = None
         self._ready = False
         self._process: PtyProcess | None = None
         self._input: deque[Message] = deque()
@@ -107,27 +115,17 @@ class AgentSession:
         """From the first websocket to channel_closed."""
         output = ""
         try:
-            if self._settings.handshake:
-                await self._shake_hands()
+            if self._handshake is not None:
+                self._encryption = await self._handshake.shake()
             self._process = await self._start()
             self._ready = True
             await self._pump(self._process)
             await self._process.wait()
-        except StartRefused as error:
+        except (StartRefused, HandshakeFailed) as error:
             output = error.output
-        except TimeoutError:
-            output = banner("Handshake timed out. Please ensure that you have the latest version of the plugin.")
         finally:
             self._release()
         await self._close(output)
-
-    async def _shake_hands(self) -> None:
-        began = time.monotonic_ns()
-        await self._send(PayloadType.HANDSHAKE_REQUEST, wire.handshake_request(_VERSION, _SESSION_TYPE))
-        async with asyncio.timeout(self._settings.answer_within):
-            if not await self._answered:
-                raise StartRefused(banner("Handshake with the client failed."))
-        await self._send(PayloadType.HANDSHAKE_COMPLETE, wire.handshake_complete(time.monotonic_ns() - began))
 
     async def _pump(self, process: PtyProcess) -> None:
         """The agent's output loop, until the terminal's other side is closed."""
@@ -171,8 +169,9 @@ class AgentSession:
             self._acknowledged.clear()
             await (self._acknowledged.wait() if self._channel is not None else self._attached.wait())
         flags = 1 if self._sender.is_new else 0
+        sealed = self._encryption.outgoing(payload_type, payload) if self._encryption else payload
         data = self._sender.send(
-            lambda number: wire.encode(Message(wire.OUTPUT, number, payload, payload_type, flags)), time.monotonic()
+            lambda number: wire.encode(Message(wire.OUTPUT, number, sealed, payload_type, flags)), time.monotonic()
         )
         await self._channel.send(data)
 
@@ -221,15 +220,20 @@ class AgentSession:
             await self._typed.wait()
 
     async def _carry_out(self, message: Message) -> None:
-        if message.payload_type == PayloadType.HANDSHAKE_RESPONSE:
-            if not self._answered.done():
-                self._answered.set_result(wire.handshake_succeeded(message.payload))
+        if message.payload_type in (PayloadType.HANDSHAKE_RESPONSE, PayloadType.CHALLENGE_RESPONSE):
+            self._answers.put_nowait(message)
         elif not self._ready or self._process is None:
             return  # the agent drops what comes before its process is there
         elif message.payload_type == PayloadType.SIZE:
             _set_size(self._process.master, wire.decode_size(message.payload))
         elif message.payload_type == PayloadType.OUTPUT:
-            await _write_all(self._process.master, message.payload)
+            await _write_all(self._process.master, self._opened(message.payload))
+
+    def _opened(self, payload: bytes) -> bytes:
+        try:
+            return self._encryption.open(payload) if self._encryption else payload
+        except SealBroken:
+            return b""  # the agent types nothing that its key does not fit
 
     def _release(self) -> None:
         """Let go of the process and its terminal."""
@@ -241,11 +245,6 @@ class AgentSession:
             loop.remove_writer(process.master)
             process.hang_up()
             os.close(process.master)
-
-
-def banner(text: str) -> str:
-    """A failure, as the agent words it in channel_closed."""
-    return f"\n----------ERROR-------\n{text}\n\n"
 
 
 def _set_size(terminal: int, size: Size) -> None:

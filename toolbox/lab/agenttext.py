@@ -12,6 +12,11 @@ _REPLACEMENT: Final = "\ufffd".encode()
 _SEPARATORS: Final = " \t\r\n"
 
 
+def banner(text: str) -> str:
+    """A failure, as the agent words it in channel_closed."""
+    return f"\n----------ERROR-------\n{text}\n\n"
+
+
 class HeldBack:
     """The agent's output loop: a trailing incomplete character waits, U+FFFD loses all but its first byte."""
 

@@ -13,10 +13,11 @@ import uvicorn
 from toolbox.inventory import Inventory
 from toolbox.lab import addresses, estate, fleet
 from toolbox.lab.addresses import Network
-from toolbox.lab.aws import groups
+from toolbox.lab.aws import groups, kms
 from toolbox.lab.aws.app import CREDENTIALS_PATH, DATA_CHANNEL_PATH, App
 from toolbox.lab.aws.backends import ACCOUNT, REGION, Backends
 from toolbox.lab.aws.identities import Identities
+from toolbox.lab.contract import SessionKey
 from toolbox.lab.ecs import Ecs, Timings
 from toolbox.lab.estate import Estate
 from toolbox.lab.execagent import ExecAgent
@@ -151,11 +152,11 @@ async def _serve(
     }
     world = LabWorld(base.backends, identities, vpc, Site(f"{url}{CREDENTIALS_PATH}", environment, timings.scale))
     websockets = url.replace("http", "ws", 1)
-    sessions = ExecAgent(base.runtime, websockets)
+    sessions = ExecAgent(base.runtime, websockets, decrypt=partial(kms.decrypt, base.backends, identities))
     stack.push_async_callback(sessions.aclose)
 
-    def open_session(task_id: str, container: str, command: str) -> tuple[str, str, str]:
-        ticket = sessions.open(task_id, container, command)
+    def open_session(task_id: str, container: str, command: str, key: SessionKey | None) -> tuple[str, str, str]:
+        ticket = sessions.open(task_id, container, command, key)
         return ticket.session_id, ticket.stream_url, ticket.token
 
     ecs = Ecs(

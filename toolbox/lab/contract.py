@@ -112,6 +112,19 @@ class World(Protocol):
         """Whether the role's policies grant all of these actions."""
 
 
+@dataclass(frozen=True, slots=True)
+class SessionKey:
+    """The KMS key that a cluster encrypts its sessions with, the session's target, and whose rights the agent has."""
+
+    key_id: str
+    target: str
+    task_role: str | None
+
+
+class KeyDenied(Exception):
+    """KMS decrypts it not; the text is AWS's code and words."""
+
+
 class Channel(Protocol):
     """One websocket, as the ASGI server hands it over, already accepted."""
 

@@ -6,9 +6,10 @@ import string
 from collections.abc import Callable, Coroutine
 from typing import Final
 
-from toolbox.lab.agentsession import AgentSession, AgentSettings, StartRefused, banner
-from toolbox.lab.agenttext import UnclosedQuote, split_command
-from toolbox.lab.contract import Channel, PtyProcess, Spawner
+from toolbox.lab.agenthandshake import Decrypt
+from toolbox.lab.agentsession import AgentSession, AgentSettings, StartRefused
+from toolbox.lab.agenttext import UnclosedQuote, banner, split_command
+from toolbox.lab.contract import Channel, KeyDenied, PtyProcess, SessionKey, Spawner
 from toolbox.session import wire
 from toolbox.session.access import Ticket
 from toolbox.session.wire import WireError
@@ -18,31 +19,41 @@ _ID_LENGTH: Final = 26
 _OPENING_SECONDS: Final = 15.0
 
 
+async def no_keys(key: SessionKey, blob: bytes, context: dict[str, str]) -> bytes:
+    """For an agent without KMS: raises KeyDenied."""
+    raise KeyDenied("NotFoundException: there is no KMS")
+
+
 class ExecAgent:
-    """All sessions of the lab. `base_url` is where their websockets are served: `ws://127.0.0.1:4566`."""
+    """All sessions of the lab. `base_url` is where their websockets are served: `ws://127.0.0.1:4566`.
+
+    `decrypt` is how the agents call KMS, for sessions with a key.
+    """
 
     def __init__(
         self,
         spawner: Spawner,
         base_url: str | Callable[[], str],
         settings: AgentSettings = AgentSettings(),  # noqa: B008 - frozen
+        decrypt: Decrypt = no_keys,
     ) -> None:
         self._spawner = spawner
         self._base_url = base_url
         self._settings = settings
+        self._decrypt = decrypt
         self._sessions: dict[str, AgentSession] = {}
         self._tokens: dict[str, str] = {}
         self._tasks: dict[str, str] = {}
         self._background: set[asyncio.Task[None]] = set()
 
-    def open(self, task_id: str, container: str, command: str) -> Ticket:
-        """A new session; its command starts when the first websocket has opened it."""
+    def open(self, task_id: str, container: str, command: str, key: SessionKey | None = None) -> Ticket:
+        """A new session, encrypted if there is a `key`; its command starts when the first websocket has opened it."""
         session_id = "ecs-execute-command-" + "".join(secrets.choice(_ID_LETTERS) for _ in range(_ID_LENGTH))
 
         async def start() -> PtyProcess:
             return await self._start(task_id, container, command)
 
-        session = AgentSession(session_id, start, self._drop, self._settings)
+        session = AgentSession(session_id, start, self._drop, self._settings, key, self._decrypt)
         self._sessions[session_id] = session
         self._tasks[session_id] = task_id
         base = self._base_url if isinstance(self._base_url, str) else self._base_url()

@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from toolbox.aws import Aws, AwsRefused
 from toolbox.errors import AwsError, LaunchError
 from toolbox.launcher import died
-from toolbox.launcher.tasks import Progress, TaskRef
+from toolbox.launcher.tasks import Progress, TaskRef, describe
 from toolbox.launcher.watch import explain_death, is_to_stop
+from toolbox.session import encryption
 from toolbox.session.client import Ticket
+from toolbox.session.encryption import DataKey
 
 
 class AwsGateway:
-    """Signs the data channel's upgrade and resumes it after a drop, with the person's own credentials."""
+    """What a session in `task` needs from AWS, with the person's own credentials."""
 
-    def __init__(self, aws: Aws) -> None:
+    def __init__(self, aws: Aws, task: TaskRef) -> None:
         self._aws = aws
+        self._task = task
 
     async def sign(self, url: str) -> Mapping[str, str]:
         """SigV4 headers for the websocket at `url`."""
@@ -25,6 +28,20 @@ class AwsGateway:
         """A fresh token for the session; None when it has ended on AWS's side."""
         answer = await self._aws.call("ssm", "resume_session", SessionId=session_id)
         return answer.get("TokenValue") or None
+
+    async def data_key(self, key_id: str, context: Mapping[str, str]) -> DataKey:
+        """A data key for the session, where the cluster encrypts its sessions (executeCommandConfiguration)."""
+        described = await describe(self._aws, self._task.cluster, self._task.arn) or {}
+        answer = await self._aws.call(
+            "kms",
+            "generate_data_key",
+            KeyId=key_id,
+            NumberOfBytes=encryption.DATA_KEY_BYTES,
+            EncryptionContext=encryption.for_target(
+                context, target(self._task.cluster, described, self._task.container)
+            ),
+        )
+        return DataKey(answer["Plaintext"], answer["CiphertextBlob"])
 
 
 async def execute(aws: Aws, task: TaskRef, command: str, seconds: float, progress: Progress) -> Ticket:

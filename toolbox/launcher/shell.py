@@ -130,7 +130,7 @@ async def _relay_session(job: _Job, task: TaskRef, words: Sequence[str]) -> int:
     ticket = await execute(job.aws, task, _RELAY, seconds, job.voice.progress)
     job.voice.progress(f"task {task.short}: agent ready, opening the session")
     listen = _listener(job.voice)
-    async with remote.connect(ticket, AwsGateway(job.aws), deadline=_RELAY_SECONDS, on_event=listen) as far:
+    async with remote.connect(ticket, AwsGateway(job.aws, task), deadline=_RELAY_SECONDS, on_event=listen) as far:
         delivery = await far.deliver(job.archive.content)
         job.voice.progress(f"task {task.short}: {_listed(delivery.files, far.hello.scripts_directory)}")
         command = Command(job.request.words, job.request.pty, _look())

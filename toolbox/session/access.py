@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from toolbox.session.encryption import DataKey
+
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
@@ -22,6 +24,12 @@ class Gateway(Protocol):
 
     async def resume(self, session_id: str) -> str | None:
         """A fresh token by ssm:ResumeSession; None when the session has ended. Raises ToolboxError."""
+
+    async def data_key(self, key_id: str, context: Mapping[str, str]) -> DataKey:
+        """A key of `encryption.DATA_KEY_BYTES` by kms:GenerateDataKey, bound to `context` and to the session's target.
+
+        Called only for sessions that the cluster encrypts. Raises ToolboxError.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from toolbox.session import wire
 from toolbox.session.access import Dropped, Gateway, Resumed, SessionEvent, Settings, Silent, Ticket
 from toolbox.session.failures import SessionClosed, SessionLost, SessionRefused, safe
 from toolbox.session.jobs import put_to_rest
+from toolbox.session.opening import Opening
 from toolbox.session.stream import Receiver, Sender
 from toolbox.session.wire import Message, OpenFrame, PayloadType, WireError
 
@@ -61,8 +62,8 @@ class DataChannel:
         self._room = asyncio.Event()
         self._room.set()
         self._failure: asyncio.Future[SessionError] = asyncio.get_running_loop().create_future()
+        self._opening = Opening(ticket.session_id, gateway, self._send_message, self.fail)
         self._silent = False
-        self._shaken = False
         self._heard = False
         self.connected_at: float | None = None
 
@@ -78,10 +79,7 @@ class DataChannel:
         try:
             yield self
         finally:
-            task.cancel()
-            await asyncio.wait([task])
-            if not task.cancelled():
-                task.result()
+            await put_to_rest(task, *self._opening.jobs)
 
     @property
     def failure(self) -> SessionError | None:
@@ -112,7 +110,7 @@ class DataChannel:
         if self._failure.done():
             raise self._failure.result()
         for piece in pieces:
-            self._send_message(PayloadType.OUTPUT, piece)
+            self._send_message(PayloadType.OUTPUT, self._opening.outgoing(PayloadType.OUTPUT, piece))
 
     def _send_message(self, payload_type: PayloadType, payload: bytes) -> None:
         self._post(
@@ -268,27 +266,14 @@ class DataChannel:
             elif message.kind == wire.OUTPUT:
                 acknowledge, ordered = self._receiver.accept(message.sequence, message)
                 for each in ordered:
-                    self._take(each)
+                    if shown := self._opening.take(each):
+                        self._deliver(shown)
                 if acknowledge:
                     self._post(wire.encode_acknowledge(message))
             elif message.kind == wire.CHANNEL_CLOSED:
                 raise SessionClosed(wire.closed_output(message))
         except WireError:
             return
-
-    def _take(self, message: Message) -> None:
-        """One message of the far side, in its turn. Without a handshake the first is simply output."""
-        if message.payload_type in (PayloadType.OUTPUT, PayloadType.STDERR):
-            self._deliver(message.payload)
-        elif message.payload_type == PayloadType.HANDSHAKE_REQUEST and not self._shaken:
-            self._shaken = True
-            actions = wire.requested_actions(message.payload)
-            self._send_message(PayloadType.HANDSHAKE_RESPONSE, wire.handshake_response(actions))
-            if "KMSEncryption" in actions:
-                raise SessionRefused(
-                    "The cluster encrypts its sessions with a KMS key, which this client cannot do yet.",
-                    "Use --client plugin.",
-                )
 
 
 def _is_loopback(url: str) -> bool:

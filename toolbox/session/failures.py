@@ -1,6 +1,6 @@
 """How a session fails: one class each, so that the launcher can tell them apart by type or by `cause`."""
 
-from toolbox.errors import SessionError
+from toolbox.errors import SessionError, ToolboxError
 from toolbox.model.text import printable
 
 _SHOWN = 200
@@ -13,6 +13,35 @@ class SessionRefused(SessionError):
         self, sentence: str, next_step: str = "Try again; a session's token is good for a few minutes."
     ) -> None:
         super().__init__(sentence, cause="session-refused", next_step=next_step)
+
+
+class KeyRefused(SessionError):
+    """The session is to be encrypted, and KMS gave us no key for it; cause and next step are AWS's refusal's."""
+
+    def __init__(self, why: ToolboxError) -> None:
+        super().__init__(
+            f"The cluster encrypts its sessions with a KMS key, and there is no key for this one: {why.sentence}",
+            cause=why.cause,
+            next_step=why.next_step,
+            detail=why.detail,
+        )
+
+
+class AgentRefused(SessionError):
+    """The agent in the task broke off the handshake; `output` is what it said."""
+
+    def __init__(self, output: str) -> None:
+        keyless = "data key" in output
+        super().__init__(
+            "The task's agent cannot use the session's KMS key."
+            if keyless
+            else "The task's agent broke off the handshake.",
+            cause="agent-refused",
+            next_step="Give the task role kms:Decrypt on the key of the cluster's executeCommandConfiguration."
+            if keyless
+            else "Open a new shell; if it happens again, use --client plugin.",
+            detail=lines(output.rpartition("initiating handshake. ")[2].encode("utf-8", "replace")),
+        )
 
 
 class SessionLost(SessionError):

@@ -14,7 +14,7 @@ from toolbox.session import frames, running
 from toolbox.session.access import Gateway, SessionEvent, Settings, Ticket
 from toolbox.session.channel import Channel
 from toolbox.session.client import DataChannel
-from toolbox.session.failures import RelayGarbled, RelayMissing, SessionClosed, SessionLost, safe
+from toolbox.session.failures import AgentRefused, RelayGarbled, RelayMissing, SessionClosed, SessionLost, safe
 from toolbox.session.frames import Frame, FrameError, GuardedDecoder, Kind
 from toolbox.session.jobs import put_to_rest
 from toolbox.session.running import Command, Stdio
@@ -59,7 +59,7 @@ async def connect(
     """A session with the relay that `ticket` leads to; it is closed, and all that runs in it ended, with the block.
 
     `deadline`: seconds until the relay's marker must be there. Raises SessionRefused, SessionClosed, SessionLost,
-    RelayMissing, RelayGarbled.
+    AgentRefused, RelayMissing, RelayGarbled.
     """
     greeting = _Greeting()
     wire = DataChannel(ticket, gateway, greeting.receive, on_event=on_event, settings=settings)
@@ -249,6 +249,8 @@ def _in_other_words(error: SessionError, seen: bytes) -> SessionError:
         return error
     if "Unable to start command" in error.output:
         return RelayMissing("The task's image has no toolbox relay.", error.output.encode())
+    if "initiating handshake" in error.output:
+        return AgentRefused(error.output)
     return RelayMissing("The relay ended before it was ready.", seen + b"\n" + error.output.encode())
 
 

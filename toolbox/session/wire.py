@@ -9,7 +9,7 @@ import os
 import struct
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
@@ -55,6 +55,8 @@ class PayloadType(IntEnum):
     HANDSHAKE_REQUEST = 5
     HANDSHAKE_RESPONSE = 6
     HANDSHAKE_COMPLETE = 7
+    CHALLENGE_REQUEST = 8
+    CHALLENGE_RESPONSE = 9
     STDERR = 11
     EXIT_CODE = 12
 
@@ -151,7 +153,7 @@ def encode_acknowledge(received: Message) -> bytes:
 
 def acknowledged(message: Message) -> int:
     """The sequence number that an acknowledgement names: the only thing its receiver goes by."""
-    number = _object(message.payload).get("AcknowledgedMessageSequenceNumber")
+    number = read_object(message.payload).get("AcknowledgedMessageSequenceNumber")
     if not isinstance(number, int) or isinstance(number, bool):
         raise WireError("an acknowledgement without a number")
     return number
@@ -172,7 +174,7 @@ def encode_open(frame: OpenFrame) -> str:
 
 def decode_open(text: str | bytes) -> OpenFrame:
     """The opening frame in `text`; older clients omit ClientVersion, some ClientId too."""
-    fields = _object(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
+    fields = read_object(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
     token, client, version = fields.get("TokenValue"), fields.get("ClientId", ""), fields.get("ClientVersion")
     if not isinstance(token, str) or not isinstance(client, str) or not isinstance(version, str | None):
         raise WireError("the opening frame has no token")
@@ -196,7 +198,7 @@ def encode_closed(session_id: str, output: str) -> bytes:
 
 def closed_output(message: Message) -> str:
     """Why the session ended, in the service's words; "" when it just ended."""
-    output = _object(message.payload).get("Output", "")
+    output = read_object(message.payload).get("Output", "")
     return output if isinstance(output, str) else ""
 
 
@@ -207,7 +209,7 @@ def encode_size(size: Size) -> bytes:
 
 def decode_size(payload: bytes) -> Size:
     """The size in a Size message's payload."""
-    fields = _object(payload)
+    fields = read_object(payload)
     columns, rows = fields.get("cols"), fields.get("rows")
     if (
         not isinstance(columns, int)
@@ -218,61 +220,11 @@ def decode_size(payload: bytes) -> Size:
     return Size(columns, rows)
 
 
-def handshake_request(agent_version: str, session_type: str) -> bytes:
-    """What the agent asks of the client before the session starts."""
-    action = {
-        "ActionType": "SessionType",
-        "ActionParameters": {"SessionType": session_type, "Properties": None},
-    }
-    return json.dumps({"AgentVersion": agent_version, "RequestedClientActions": [action]}).encode()
-
-
-def requested_actions(payload: bytes) -> tuple[str, ...]:
-    """The ActionTypes that a HandshakeRequest lists, in order: `SessionType`, `KMSEncryption`."""
-    actions = _object(payload).get("RequestedClientActions")
-    if not isinstance(actions, list) or not all(isinstance(action, dict) for action in actions):
-        raise WireError("a handshake without actions")
-    return tuple(str(action.get("ActionType", "")) for action in actions)
-
-
-def handshake_response(actions: Sequence[str], supported: Sequence[str] = ("SessionType",)) -> bytes:
-    """The answer: one entry per requested action, in order; status 1 done, 3 unsupported."""
-    processed = [
-        {
-            "ActionType": action,
-            "ActionStatus": 1 if action in supported else 3,
-            "ActionResult": None,
-            "Error": "" if action in supported else f"{action} is not supported by this client",
-        }
-        for action in actions
-    ]
-    return json.dumps({"ClientVersion": CLIENT_VERSION, "ProcessedClientActions": processed, "Errors": None}).encode()
-
-
-def handshake_succeeded(payload: bytes) -> bool:
-    """Whether every action in a HandshakeResponse has status 1: any other fails the session."""
-    actions = _object(payload).get("ProcessedClientActions")
-    if not isinstance(actions, list):
-        raise WireError("a handshake answer without actions")
-    return all(isinstance(action, dict) and action.get("ActionStatus") == 1 for action in actions)
-
-
-def handshake_complete(nanoseconds: int, message: str = "") -> bytes:
-    """The agent's last word of the handshake; `message` is meant for the person."""
-    return json.dumps({"HandshakeTimeToComplete": nanoseconds, "CustomerMessage": message}).encode()
-
-
-def customer_message(payload: bytes) -> str:
-    """The message in a HandshakeComplete, "" when there is none."""
-    message = _object(payload).get("CustomerMessage", "")
-    return message if isinstance(message, str) else ""
-
-
-def _object(payload: bytes) -> Mapping[str, object]:
-    """The JSON object in `payload`. RecursionError: deeply nested arrays make the parser give up that way."""
+def read_object(payload: bytes) -> Mapping[str, object]:
+    """The JSON object in `payload`; raises WireError."""
     try:
         fields = json.loads(payload)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # the latter from deeply nested arrays
         raise WireError("it holds no JSON") from error
     if not isinstance(fields, dict):
         raise WireError("its JSON is no object")

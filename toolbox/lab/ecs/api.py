@@ -17,6 +17,7 @@ _ACTIONS: Final[dict[str, _Action]] = {
     "CreateCluster": clusters.create_cluster,
     "DescribeClusters": clusters.describe_clusters,
     "ListClusters": clusters.list_clusters,
+    "UpdateCluster": clusters.update_cluster,
     "RegisterTaskDefinition": definitions.register_task_definition,
     "DeregisterTaskDefinition": definitions.deregister_task_definition,
     "DescribeTaskDefinition": definitions.describe_task_definition,
@@ -45,8 +46,8 @@ _ACTIONS: Final[dict[str, _Action]] = {
 class Ecs:
     """ECS for one account and region. `start` before the first call; `aclose` ends every task at once.
 
-    `open_session` maps task id, container and command to a session's id, stream URL and token; `task_stopped` hears the
-    id of each task that has stopped.
+    `open_session` maps task id, container, command and the cluster's key, if it has one, to a session's id, stream URL
+    and token; `task_stopped` hears the id of each task that has stopped.
     """
 
     def __init__(

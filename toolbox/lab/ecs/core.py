@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
-from toolbox.lab.contract import World
+from toolbox.lab.contract import SessionKey, World
 from toolbox.lab.ecs.background import report_failure
 from toolbox.lab.ecs.errors import EcsApiError, client, cluster_not_found, role_not_assumable, service_not_found
 from toolbox.lab.ecs.health import Target
@@ -27,12 +27,12 @@ from toolbox.lab.ecs.state import (
 from toolbox.lab.ecs.tasks import Surroundings, TaskLife
 from toolbox.lab.runtime.containers import Runtime
 
-OpenSession: TypeAlias = Callable[[str, str, str], tuple[str, str, str]]
+OpenSession: TypeAlias = Callable[[str, str, str, SessionKey | None], tuple[str, str, str]]
 _DEFAULT_CLUSTER: Final = "default"
 
 
 class Core:
-    """One account's ECS. `open_session` maps task id, container and command to session id, stream URL and token."""
+    """One account's ECS. `open_session` maps task id, container, command and key to a session's id, URL and token."""
 
     def __init__(
         self,

@@ -19,6 +19,13 @@ def create_cluster(core: Core, request: Document, principal: str) -> Document:
     return {"cluster": cluster_answer(cluster, tags=True)}
 
 
+def update_cluster(core: Core, request: Document, principal: str) -> Document:
+    """UpdateCluster: what is given replaces what was."""
+    cluster = core.cluster(request["cluster"])
+    cluster.settings |= {key: value for key, value in request.items() if key != "cluster"}
+    return {"cluster": cluster_answer(cluster, tags=True)}
+
+
 def describe_clusters(core: Core, request: Document, principal: str) -> Document:
     """DescribeClusters; unknown ones are failures."""
     found, failures = [], []

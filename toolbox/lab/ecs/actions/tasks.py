@@ -3,13 +3,14 @@
 import json
 from typing import Final
 
+from toolbox.lab.contract import SessionKey
 from toolbox.lab.ecs.actions.definitions import NO_ENVIRONMENT_FILES
 from toolbox.lab.ecs.actions.paging import page
 from toolbox.lab.ecs.containers import pairs
 from toolbox.lab.ecs.core import Core
 from toolbox.lab.ecs.describe import task_answer
 from toolbox.lab.ecs.errors import EcsApiError, invalid
-from toolbox.lab.ecs.state import Cluster, Document, Task, TaskDefinition
+from toolbox.lab.ecs.state import Cluster, ContainerState, Document, Task, TaskDefinition
 from toolbox.lab.ecs.tasks import ask_to_stop
 
 _MOST_TASKS: Final = 10
@@ -158,7 +159,8 @@ def execute_command(core: Core, request: Document, principal: str) -> Document:
     connected_at = (container.agent_started_at or core.now()) + core.timings.agent_connects
     if container.agent_status != "RUNNING" or core.now() < connected_at:
         raise EcsApiError("TargetNotConnectedException", _NOT_CONNECTED)
-    session_id, stream_url, token = core.open_session(task.id, container.name, request["command"])
+    key = _session_key(cluster, task, container)
+    session_id, stream_url, token = core.open_session(task.id, container.name, request["command"], key)
     return {
         "clusterArn": cluster.arn,
         "containerArn": container.arn,
@@ -167,3 +169,12 @@ def execute_command(core: Core, request: Document, principal: str) -> Document:
         "session": {"sessionId": session_id, "streamUrl": stream_url, "tokenValue": token},
         "taskArn": task.arn,
     }
+
+
+def _session_key(cluster: Cluster, task: Task, container: ContainerState) -> SessionKey | None:
+    """The key of the cluster's executeCommandConfiguration, if it has one."""
+    key_id = cluster.settings.get("configuration", {}).get("executeCommandConfiguration", {}).get("kmsKeyId")
+    if not key_id:
+        return None
+    role = task.overrides.get("taskRoleArn", task.definition.body.get("taskRoleArn"))
+    return SessionKey(key_id, f"ecs:{cluster.name}_{task.id}_{container.runtime_id}", role)
