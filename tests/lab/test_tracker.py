@@ -1,6 +1,8 @@
 """The services' own program against real servers, by names that only the lab's resolver knows."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -61,3 +63,20 @@ async def test_a_name_that_is_not_there_and_a_server_that_refuses_are_told_apart
         wrong = environ["SQLALCHEMY_DATABASE_URI"].replace("/tracker?", "/elsewhere?")
         with Data({**environ, "SQLALCHEMY_DATABASE_URI": wrong}) as data, pytest.raises(psycopg.OperationalError):
             await asyncio.to_thread(data.query, "SELECT 1")
+
+
+def test_a_service_that_needs_neither_database_nor_redis_loads_neither() -> None:
+    work = "import sys; from toolbox.lab.tracker import __main__; from toolbox.lab.tracker.data import Data; " + (
+        "from toolbox.lab.tracker.work import ROLES; ROLES['anisette'](Data({})); print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", work], capture_output=True, check=True).stdout.split()
+    assert not {b"psycopg", b"redis"} & set(loaded)
+
+
+async def test_a_service_survives_what_its_database_says(tmp_path: Path) -> None:
+    async with _surroundings(tmp_path) as environ:
+        refused = {**environ, "SQLALCHEMY_DATABASE_URI": f"postgresql://me@data.lab.internal:{free_port()}/tracker"}
+        with Data(refused) as data:
+            with pytest.raises(psycopg.OperationalError) as caught:
+                await asyncio.to_thread(ROLES["api"], data)
+            assert isinstance(caught.value, data.unreachable)

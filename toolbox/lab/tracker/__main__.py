@@ -10,7 +10,7 @@ import time
 from types import FrameType
 from typing import Final
 
-from toolbox.lab.tracker.data import UNREACHABLE, Data
+from toolbox.lab.tracker.data import Data
 from toolbox.lab.tracker.health import Health
 from toolbox.lab.tracker.web import serve
 from toolbox.lab.tracker.work import ROLES
@@ -53,7 +53,7 @@ def _work(role: str, data: Data, health: Health, stopping: threading.Event) -> N
     while not stopping.is_set():
         try:
             line = ROLES[role](data)
-        except UNREACHABLE as error:
+        except data.unreachable as error:
             health.failed(error)
             data.drop()
             if time.monotonic() < patience:

@@ -5,15 +5,13 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
-import psycopg
-import redis
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+if TYPE_CHECKING:  # otherwise only where they are needed: two services use neither, and each is some megabytes
+    import psycopg
+    import redis
 
-# What a service survives, and reports as not healthy: what it needs is away, refuses, or answers nonsense.
-UNREACHABLE: Final = (psycopg.Error, redis.RedisError, OSError, http.client.HTTPException)
 _SECONDS: Final = 3
 _CONNECTION_LIFE: Final = 5.0  # seconds: a changed security group lets open connections be, so they must not live long
 _DATABASE_URLS: Final = ("DATABASE_URL", "SQLALCHEMY_DATABASE_URI")
@@ -25,6 +23,8 @@ class Data:
     """One connection to each, made when it is needed and again when it is old; safe between threads."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
+        self.unreachable: tuple[type[Exception], ...] = (OSError, http.client.HTTPException)
+        """What a service survives, and reports as not healthy: what it needs is away, refuses, or answers nonsense."""
         self._environ = environ
         self._lock = threading.RLock()
         self._database: psycopg.Connection[Row] | None = None
@@ -83,6 +83,10 @@ class Data:
             self._database.close()
             self._database = None
         if self._database is None:
+            import psycopg
+            from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+            self._survive(psycopg.Error)
             dsn = self._dsn()
             if "TOOLBOX_RESOLVER" in self._environ:
                 host = str(conninfo_to_dict(dsn).get("host") or self._environ.get("PGHOST", ""))
@@ -91,10 +95,13 @@ class Data:
             self._opened = time.monotonic()
         return self._database
 
-    def _connected_redis(self) -> redis.Redis:
+    def _connected_redis(self) -> "redis.Redis":
         if self._redis is not None and time.monotonic() - self._redis_opened > _CONNECTION_LIFE:
             self._close_redis()
         if self._redis is None:
+            import redis
+
+            self._survive(redis.RedisError)
             url = urlsplit(self._environ["REDIS_URL"])
             host = url.hostname or ""
             netloc = url.netloc.replace(host, resolve(host, self._environ))
@@ -103,6 +110,9 @@ class Data:
             )
             self._redis_opened = time.monotonic()
         return self._redis
+
+    def _survive(self, error: type[Exception]) -> None:
+        self.unreachable = tuple({*self.unreachable, error})
 
     def _dsn(self) -> str:
         """The URL without what only SQLAlchemy understands; "" leaves it to the PG* variables."""

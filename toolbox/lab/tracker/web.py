@@ -7,7 +7,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from toolbox.lab.tracker.data import UNREACHABLE, Data
+from toolbox.lab.tracker.data import Data
 from toolbox.lab.tracker.health import Health
 
 _LATEST = "SELECT tracker_id, latitude, longitude FROM tracker.latest_positions ORDER BY recorded_at DESC LIMIT 20"
@@ -36,7 +36,7 @@ def serve(where: tuple[str, int], role: str, data: Data, health: Health) -> None
         def _trackers(self) -> None:
             try:
                 rows = data.query(_LATEST)
-            except UNREACHABLE:
+            except data.unreachable:
                 log.exception("GET /trackers failed")
                 self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "internal server error"})
             else:
