@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote
 
 from toolbox.errors import LabError
+from toolbox.lab.children import send
 from toolbox.lab.leash import leashed
 from toolbox.lab.postgres_programs import find_programs
 
@@ -144,12 +145,11 @@ class Postgres:
         """Stop as `pg_ctl stop -m MODE` does; what has not ended after 10 s is killed. Nothing if it does not run."""
         if self._process is None or self._reader is None:
             return
-        if self.running:
-            self._process.send_signal(_STOP_SIGNALS[mode])
+        send(self._process, _STOP_SIGNALS[mode])
         try:
             await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
         except TimeoutError:
-            self._process.kill()
+            send(self._process, signal.SIGKILL)
             await self._process.wait()
         await self._reader
         self._process = self._reader = None
@@ -196,8 +196,7 @@ class Postgres:
             output, _ = await process.communicate()
         finally:
             password.unlink()
-            if process.returncode is None:
-                process.kill()
+            send(process, signal.SIGKILL)
         if process.returncode != 0:
             raise _broken("PostgreSQL's data directory could not be made", output)
 

@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from toolbox.errors import LabError
+from toolbox.lab.children import send
 from toolbox.lab.leash import leashed
 
 _READY: Final = b"eady to accept connections"
@@ -83,12 +84,11 @@ class Valkey:
         self._process = self._reader = None
         if process is None or reader is None:
             return
-        with suppress(ProcessLookupError):
-            process.terminate()
+        send(process, signal.SIGTERM)
         try:
             await asyncio.wait_for(process.wait(), _STOP_SECONDS)
         except TimeoutError:
-            process.kill()
+            send(process, signal.SIGKILL)
             await process.wait()
         await reader
 

@@ -15,6 +15,7 @@ from errno import ESRCH
 from pathlib import Path
 from typing import Any, Final
 
+from toolbox.lab.children import send
 from toolbox.lab.runtime import shims
 from toolbox.lab.runtime.spec import ContainerError, ContainerSpec, Isolation
 
@@ -60,7 +61,7 @@ class Container:
 
     async def kill(self) -> int:
         """SIGKILL to all of it; the exit code."""
-        shims.send(self._shim, signal.SIGUSR1)
+        send(self._shim, signal.SIGUSR1)
         return await self.wait()
 
     async def _end(self, output: "asyncio.Task[None]") -> int:
@@ -90,11 +91,11 @@ class Joined:
 
     def hang_up(self) -> None:
         """SIGHUP to its session, SIGKILL to what stays; nothing when it has ended."""
-        shims.send(self._shim, signal.SIGHUP)
+        send(self._shim, signal.SIGHUP)
 
     def kill(self) -> None:
         """SIGKILL at once."""
-        shims.send(self._shim, signal.SIGUSR1)
+        send(self._shim, signal.SIGUSR1)
 
 
 class Runtime:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import toolbox
+from toolbox.lab.children import send
 from toolbox.lab.runtime.output import Lines
 
 SOURCES: Final = Path(toolbox.__file__).parents[1]
@@ -71,15 +72,6 @@ async def copy_lines(shim: Process, write: Callable[[str], None]) -> None:
             write(line)
     for line in lines.end():
         write(line)
-
-
-def send(shim: Process, number: signal.Signals) -> None:
-    """Signal a shim that still runs."""
-    if shim.returncode is None:
-        # Not send_signal: in Python 3.11 it polls, and when the shim has just ended that takes its exit code away from
-        # asyncio, which then reports 255.
-        with suppress(ProcessLookupError):
-            os.kill(shim.pid, number)
 
 
 async def _hand_over(shim: Process, orders: Mapping[str, Any]) -> None:
