@@ -41,7 +41,8 @@ def _family(name: str, environ: Mapping[str, str]) -> list[Process]:
 
 def _all_gone(family: list[Process], name: str, environ: Mapping[str, str]) -> None:
     until(lambda: not any(process.is_alive() for process in family), 10, "all processes of the lab are gone")
-    until(lambda: not find(name, environ).directory.exists(), 10, "all files of the lab are gone")
+    state = Path(environ["XDG_STATE_HOME"])
+    until(lambda: not list(state.rglob(f"*{name}*")), 10, "all files of the lab are gone")
 
 
 @contextmanager
