@@ -178,6 +178,15 @@ def test_two_labs_live_side_by_side(lab: Lab, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()), "a file or directory of the second lab is left"
 
 
+def test_a_service_that_was_deleted_is_said_and_no_defect_of_the_lab(tmp_path: Path) -> None:
+    with running("deleted", tmp_path) as lab:
+        lab.client("ecs").delete_service(cluster=lab.cluster, service=lab.full_name("admin"), force=True)
+        with pytest.raises(LabError, match=r"ECS refuses.*Service was not ACTIVE\.") as caught:
+            lab.stop("admin")
+    assert caught.value.detail == ()
+    assert caught.value.next_step
+
+
 def test_a_lab_that_cannot_start_says_why_and_leaves_nothing(environ: dict[str, str], tmp_path: Path) -> None:
     programs = tmp_path / "programs"
     programs.mkdir()

@@ -9,7 +9,7 @@ from toolbox.errors import LabError
 from toolbox.inventory import Inventory
 from toolbox.lab.aws.backends import ACCOUNT
 from toolbox.lab.aws.identities import Credentials, Identities
-from toolbox.lab.ecs import Ecs
+from toolbox.lab.ecs import Ecs, EcsApiError
 from toolbox.lab.estate import PERSON
 from toolbox.lab.place import Place
 from toolbox.lab.runtime.spec import Isolation
@@ -91,7 +91,14 @@ class Lab:
 
     async def _call(self, action: str, **payload: object) -> dict[str, Any]:
         payload["cluster"] = self.inventory.cluster
-        return await self.ecs.call(action, payload, f"arn:aws:iam::{ACCOUNT}:user/{PERSON}")
+        try:
+            return await self.ecs.call(action, payload, f"arn:aws:iam::{ACCOUNT}:user/{PERSON}")
+        except EcsApiError as error:
+            raise LabError(
+                f"The lab's ECS refuses {action}: {error.message}",
+                cause="lab-part-failed",
+                next_step="Was the cluster or a service deleted? A lab that is started anew has them all.",
+            ) from error
 
 
 def _is_settled(service: dict[str, Any]) -> bool:
