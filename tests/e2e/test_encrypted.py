@@ -1,4 +1,4 @@
-"""A cluster whose executeCommandConfiguration has a KMS key: both clients' way in, and what must be allowed for it."""
+"""A cluster whose executeCommandConfiguration has a KMS key: the way in, and what must be allowed for it."""
 
 import json
 from collections.abc import Iterator

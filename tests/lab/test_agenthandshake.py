@@ -29,7 +29,7 @@ class Client:
         self.solve: Alter = lambda riddle: riddle
         self.said: list[PayloadType] = []
         self.answers: asyncio.Queue[Message] = asyncio.Queue()
-        self._key = DataKey(b"", b"")
+        self.key = DataKey(b"", b"")
 
     async def hears(self, payload_type: PayloadType, payload: bytes) -> None:
         """What the agent sends; answers at once."""
@@ -38,14 +38,14 @@ class Client:
             assert wish is not None
             self._say(PayloadType.HANDSHAKE_RESPONSE, handshake.encode_response(await self._granted(wish)))
         elif payload_type is PayloadType.CHALLENGE_REQUEST:
-            riddle = encryption.client_side(self._key.plaintext).open(handshake.decode_challenge(payload))
-            solved = self.half(self._key.plaintext).seal(self.solve(riddle))
+            riddle = encryption.client_side(self.key.plaintext).open(handshake.decode_challenge(payload))
+            solved = self.half(self.key.plaintext).seal(self.solve(riddle))
             self._say(PayloadType.CHALLENGE_RESPONSE, handshake.encode_challenge(solved))
 
     async def _granted(self, wish: KeyWish) -> list[Answer]:
         context = encryption.context(self.session, wish.challenge if self.binds else None)
-        self._key = await self.keys.data_key(wish.key_id, encryption.for_target(context, self.target))
-        grant = KeyGrant(self._key.blob, bound=self.acknowledges)
+        self.key = await self.keys.data_key(wish.key_id, encryption.for_target(context, self.target))
+        grant = KeyGrant(self.key.blob, bound=self.acknowledges)
         return [
             Answer(handshake.SESSION_TYPE, Status.DONE),
             Answer(handshake.KMS_ENCRYPTION, Status.DONE, "", grant),
@@ -67,7 +67,7 @@ async def test_both_have_the_same_keys_at_the_end() -> None:
     client = Client()
     keys = await client.shake()
     assert client.said == [PayloadType.HANDSHAKE_RESPONSE, PayloadType.CHALLENGE_RESPONSE]
-    assert keys.open(encryption.client_side(client._key.plaintext).seal(b"words")) == b"words"
+    assert keys.open(encryption.client_side(client.key.plaintext).seal(b"words")) == b"words"
 
 
 async def test_an_older_client_that_binds_no_challenge_is_taken() -> None:

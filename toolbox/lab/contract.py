@@ -122,7 +122,7 @@ class SessionKey:
 
 
 class KeyDenied(Exception):
-    """KMS decrypts it not; the text is AWS's code and words."""
+    """KMS does not decrypt a data key; the text is AWS's code and words."""
 
 
 class Channel(Protocol):

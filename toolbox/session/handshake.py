@@ -74,10 +74,10 @@ def decode_request(payload: bytes) -> Request:
     """What a HandshakeRequest asks for; raises WireError."""
     actions = _list(payload, "RequestedClientActions")
     names = tuple(str(action.get("ActionType", "")) for action in actions)
-    wished = next(
-        (a.get("ActionParameters") for a, name in zip(actions, names, strict=True) if name == KMS_ENCRYPTION), 0
-    )
-    return Request(names, None if wished == 0 else _key_wish(wished))
+    wishes = [
+        _key_wish(action.get("ActionParameters")) for action in actions if action.get("ActionType") == KMS_ENCRYPTION
+    ]
+    return Request(names, wishes[0] if wishes else None)
 
 
 def encode_response(answers: Sequence[Answer]) -> bytes:
