@@ -120,7 +120,8 @@ async def test_the_key_is_bound_to_the_session_and_to_the_challenge_if_there_is_
     assert near.opening.outgoing(PayloadType.SIZE, b"{}") == b"{}"
 
 
-async def test_the_challenge_is_solved_with_our_own_half() -> None:
+async def test_one_challenge_is_solved_with_our_own_half_and_no_other() -> None:
+    """Whoever carries the messages must not have output of the agent's encrypted as if we had typed it."""
     near = NearSide()
     await near.asked(WISH)
     agent = encryption.agent_side(near.key.plaintext)
@@ -128,6 +129,11 @@ async def test_the_challenge_is_solved_with_our_own_half() -> None:
     payload_type, payload = near.sent[-1]
     assert payload_type is PayloadType.CHALLENGE_RESPONSE
     assert agent.open(handshake.decode_challenge(payload)) == b"riddle"
+    output = agent.seal(b"rm -rf /")
+    assert near.take(PayloadType.OUTPUT, output) == b"rm -rf /"
+    sent = len(near.sent)
+    near.take(PayloadType.CHALLENGE_REQUEST, handshake.encode_challenge(output))
+    assert len(near.sent) == sent
 
 
 async def test_nothing_is_shown_or_sent_in_the_clear_once_a_key_was_wanted() -> None:

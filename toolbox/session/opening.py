@@ -31,6 +31,7 @@ class Opening:
         self._fail = fail
         self._begun = False
         self._secret = False  # from the agent's wish on: nothing is shown or sent that is not encrypted
+        self._solved = False  # a second challenge could be the agent's own output, to be typed for us in its answer
         self._encryption: Encryption | None = None
         self.jobs: list[asyncio.Task[None]] = []
         """The call to KMS, once it was made: it outlives the socket that asked for it."""
@@ -45,7 +46,8 @@ class Opening:
             return self._keys().open(message.payload) if self._secret else message.payload
         if message.payload_type == PayloadType.HANDSHAKE_REQUEST and not begun:
             self._answer(handshake.decode_request(message.payload))
-        elif message.payload_type == PayloadType.CHALLENGE_REQUEST and self._secret:
+        elif message.payload_type == PayloadType.CHALLENGE_REQUEST and self._secret and not self._solved:
+            self._solved = True
             keys = self._keys()
             solved = keys.seal(keys.open(handshake.decode_challenge(message.payload)))
             self._send(PayloadType.CHALLENGE_RESPONSE, handshake.encode_challenge(solved))
