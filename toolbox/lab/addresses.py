@@ -97,21 +97,25 @@ def claim(name: str) -> tuple[Network, socket.socket]:
     """
     count = _LAST - _FIRST + 1
     start = zlib.crc32(name.encode()) % count
+    busy: set[int] = set()
     for step in range(count):
         network = Network(_FIRST + (start + step) % count)
-        try:
-            claimed = _bind(network, *_CLAIM)
-            for part, port in (DATABASE, REDIS):  # of a lab that was killed, servers may still be on their way out
-                _bind(network, part, port).close()
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                continue
-            raise LabError(
-                f"The lab cannot use loopback addresses: {error.strerror}.",
-                cause="lab-addresses",
-                next_step="The lab runs on Linux, where all of 127.0.0.0/8 is local.",
-            ) from error
-        return network, claimed
+        claimed = _bind(network, *_CLAIM)
+        if claimed is None:
+            continue
+        taken = [port for part, port in (DATABASE, REDIS) if not _is_free(network, part, port)]
+        if not taken:
+            return network, claimed
+        # Servers of a lab that was killed, which are still on their way out; or one that listens on every address.
+        claimed.close()
+        busy.update(taken)
+    if busy:
+        ports = " and ".join(str(port) for port in sorted(busy))
+        raise LabError(
+            f"Some server listens on port {ports} of every address of this machine, so the lab cannot.",
+            cause="lab-addresses",
+            next_step="Stop it (a published port of a container, perhaps), or let it listen on 127.0.0.1 alone.",
+        )
     raise LabError(
         "Every loopback network is taken by another lab.",
         cause="lab-addresses",
@@ -119,11 +123,26 @@ def claim(name: str) -> tuple[Network, socket.socket]:
     )
 
 
-def _bind(network: Network, part: int, port: int) -> socket.socket:
+def _is_free(network: Network, part: int, port: int) -> bool:
+    bound = _bind(network, part, port)
+    if bound is None:
+        return False
+    bound.close()
+    return True
+
+
+def _bind(network: Network, part: int, port: int) -> socket.socket | None:
+    """A bound socket; None when the address is in use. Raises LabError where there are no such addresses."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         bound.bind((network.part(part), port))
-    except OSError:
+    except OSError as error:
         bound.close()
-        raise
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise LabError(
+            f"The lab cannot use loopback addresses: {error.strerror}.",
+            cause="lab-addresses",
+            next_step="The lab runs on Linux, where all of 127.0.0.0/8 is local.",
+        ) from error
     return bound
