@@ -97,20 +97,22 @@ def claim(name: str) -> tuple[Network, socket.socket]:
     """
     count = _LAST - _FIRST + 1
     start = zlib.crc32(name.encode()) % count
-    busy: set[int] = set()
+    everywhere = {port for _, port in (DATABASE, REDIS)}
+    unclaimed = 0
     for step in range(count):
         network = Network(_FIRST + (start + step) % count)
         claimed = _bind(network, *_CLAIM)
         if claimed is None:
             continue
-        taken = [port for part, port in (DATABASE, REDIS) if not _is_free(network, part, port)]
+        taken = {port for part, port in (DATABASE, REDIS) if not _is_free(network, part, port)}
         if not taken:
             return network, claimed
         # Servers of a lab that was killed, which are still on their way out; or one that listens on every address.
         claimed.close()
-        busy.update(taken)
-    if busy:
-        ports = " and ".join(str(port) for port in sorted(busy))
+        unclaimed += 1
+        everywhere &= taken
+    if unclaimed and everywhere:
+        ports = " and ".join(str(port) for port in sorted(everywhere))
         raise LabError(
             f"Some server listens on port {ports} of every address of this machine, so the lab cannot.",
             cause="lab-addresses",
