@@ -83,7 +83,7 @@ def build(backends: Backends, plan: Blueprint) -> Estate:
     for (repository, tag), program in plan.images.items():
         push(backends, repository, tag, program)
     for service in plan.inventory.services:
-        backends.logs.create_log_group(log_group(plan.inventory, service), {})
+        backends.logs.create_log_group(log_group(service), {})
     return Estate(
         subnets=subnets,
         service_group=service_group,
@@ -98,7 +98,7 @@ def build(backends: Backends, plan: Blueprint) -> Estate:
     )
 
 
-def log_group(inventory: Inventory, service: Service) -> str:
+def log_group(service: Service) -> str:
     """The log group of a service."""
     return f"/ecs/{service.name}"
 

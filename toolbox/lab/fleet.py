@@ -41,7 +41,7 @@ def task_definition(inventory: Inventory, service: Service, estate: Estate, data
         "logConfiguration": {
             "logDriver": "awslogs",
             "options": {
-                "awslogs-group": log_group(inventory, service),
+                "awslogs-group": log_group(service),
                 "awslogs-region": REGION,
                 "awslogs-stream-prefix": "ecs",
             },
