@@ -110,7 +110,7 @@ def test_a_task_that_ends_before_anybody_came(lab: Lab, tmp_path: Path) -> None:
     ],
 )
 def test_a_permission_that_is_missing_is_named(lab: Lab, tmp_path: Path, action: str) -> None:
-    # A family of its own, so that a revision has to be registered: that is where roles are passed.
+    # A family of its own, so that a revision has to be registered as well.
     with lab.denied(action):
         done = opened(lab, tmp_path, environment=f"denied-{action.partition(':')[2]}")
     assert_told(done, f"{action} is missing", f"Ask for {action}")
