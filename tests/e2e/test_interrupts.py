@@ -12,9 +12,10 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.cutproxy import CutProxy
-from tests.support.labs import Lab, until
+from tests.support.labs import Lab
 from tests.support.ptys import Terminal
 from tests.support.shells import TOOLBOX, start
+from tests.support.waiting import until_now
 
 # A part of each step's line on stderr, in order, up to the command that runs.
 STEPS = (
@@ -85,7 +86,7 @@ def test_no_task_stays_when_nobody_reads_what_it_says(lab: Lab) -> None:
         assert process.stderr is not None
         stderr = process.stderr.fileno()
         full = fcntl.fcntl(stderr, fcntl.F_GETPIPE_SZ)
-        until(lambda: _waiting(stderr) > full - 2 * 4096, 30, "the pipe is full, but for pages that are not")
+        until_now(lambda: _waiting(stderr) > full - 2 * 4096, 30, "the pipe is full, but for pages that are not")
         process.terminate()
         assert process.wait(timeout=30) == 128 + signal.SIGTERM
     lab.wait_for_no_task(seconds=10)

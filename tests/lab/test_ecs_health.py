@@ -1,4 +1,3 @@
-import asyncio
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -9,7 +8,7 @@ import pytest
 
 from tests.support.ecslab import BREAKER, CLUSTER, EcsLab, Json, ecs_lab, messages
 from tests.support.sockets import answering, black_hole, free_port
-from tests.support.waiting import until
+from tests.support.waiting import seen, until
 from toolbox.lab.contract import TargetGroup
 from toolbox.lab.ecs.health import check_target, matches
 
@@ -151,11 +150,7 @@ async def test_a_check_that_hangs_is_a_failure(lab: EcsLab) -> None:
     hangs = {"command": ["CMD", "sleep", "300"], "interval": 5, "timeout": 2, "retries": 1}
     task = await lab.run(await define_server(lab, healthCheck=hangs))
     await lab.until_task(task["taskArn"], "RUNNING")
-    arn, health = task["taskArn"], ""
-    async with asyncio.timeout(10):
-        while health != "UNHEALTHY":
-            health = (await lab.until_task(arn, "RUNNING"))["healthStatus"]
-            await asyncio.sleep(0.02)
+    await seen(lambda: lab.task(task["taskArn"]), lambda now: now and now["healthStatus"] == "UNHEALTHY")
 
 
 @pytest.mark.parametrize(

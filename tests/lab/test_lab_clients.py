@@ -14,8 +14,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.families import every_argv
-from tests.support.labs import Lab, until
+from tests.support.labs import Lab
 from tests.support.shells import run, shell
+from tests.support.waiting import until_now
 
 _AWS = str(Path(sys.executable).parent / "aws")
 
@@ -100,7 +101,7 @@ def test_update_service_deploys_anew(lab: Lab) -> None:
 
 def test_filter_log_events_agrees(lab: Lab) -> None:
     group = f"/ecs/{lab.full_name('anisette')}"
-    until(lambda: len(lab.messages("anisette")) > 5, 20, "some lines")
+    until_now(lambda: len(lab.messages("anisette")) > 5, 20, "some lines")
     end = lab.client("logs").filter_log_events(logGroupName=group)["events"][4]["timestamp"]
     words = ("--log-group-name", group, "--end-time", str(end), "--filter-pattern", "provisioned")
     answer = lab.aws(

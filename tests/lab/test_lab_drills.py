@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.labs import Lab, until
+from tests.support.labs import Lab
 from tests.support.shells import shell
+from tests.support.waiting import until_now
 
 
 @contextmanager
@@ -48,7 +49,7 @@ def test_services_work_with_the_database_with_redis_and_with_each_other(lab: Lab
         ("materialized-view-service", "refreshed latest_positions"),
         ("anisette", "provisioned"),
     ):
-        until(partial(_logged, lab, service, line, 0), 30, f"{service} logs '{line}'")
+        until_now(partial(_logged, lab, service, line, 0), 30, f"{service} logs '{line}'")
 
 
 def test_a_stopped_database_is_refused_and_ecs_replaces_what_becomes_unhealthy(lab: Lab) -> None:
@@ -56,8 +57,8 @@ def test_a_stopped_database_is_refused_and_ecs_replaces_what_becomes_unhealthy(l
     before = set(ecs.list_tasks(cluster=lab.cluster, serviceName=api)["taskArns"])
     since = _now()
     with lab.stopped("postgres"):
-        until(lambda: _logged(lab, "api", "Connection refused", since), 20, "the api's psycopg is refused")
-        until(
+        until_now(lambda: _logged(lab, "api", "Connection refused", since), 20, "the api's psycopg is refused")
+        until_now(
             lambda: _logged(lab, "materialized-view-service", "psycopg.OperationalError", since), 20, "and the view's"
         )
         groups = lab.client("elbv2").describe_target_groups(Names=["tracker-api"])["TargetGroups"]
@@ -67,8 +68,8 @@ def test_a_stopped_database_is_refused_and_ecs_replaces_what_becomes_unhealthy(l
             states = [target["TargetHealth"] for target in answer["TargetHealthDescriptions"]]
             return any(state.get("Reason") == "Target.ResponseCodeMismatch" for state in states)
 
-        until(unhealthy, 30, "the load balancer sees a 503")
-        until(
+        until_now(unhealthy, 30, "the load balancer sees a 503")
+        until_now(
             lambda: bool(before - set(ecs.list_tasks(cluster=lab.cluster, serviceName=api)["taskArns"])),
             30,
             "ECS has replaced the api's task",
@@ -76,13 +77,15 @@ def test_a_stopped_database_is_refused_and_ecs_replaces_what_becomes_unhealthy(l
     (stopped,) = ecs.describe_tasks(cluster=lab.cluster, tasks=list(before))["tasks"]
     assert "Task failed ELB health checks" in stopped["stoppedReason"]
     since = _now()
-    until(lambda: _logged(lab, "api", "GET /positions 200", since), 20, "the api works again")
+    until_now(lambda: _logged(lab, "api", "GET /positions 200", since), 20, "the api works again")
 
 
 def test_a_stopped_redis_is_refused(lab: Lab) -> None:
     since = _now()
     with lab.stopped("redis"):
-        until(lambda: _logged(lab, "notification-service", "redis.exceptions.ConnectionError", since), 20, "redis-py")
+        until_now(
+            lambda: _logged(lab, "notification-service", "redis.exceptions.ConnectionError", since), 20, "redis-py"
+        )
 
 
 @pytest.mark.parametrize(
@@ -95,7 +98,7 @@ def test_a_stopped_redis_is_refused(lab: Lab) -> None:
 def test_a_revoked_security_group_rule_is_a_timeout(lab: Lab, group: str, port: int, service: str, words: str) -> None:
     since = _now()
     with _revoked(lab, group, port):
-        until(lambda: _logged(lab, service, words, since), 30, f"'{words}' in the log")
+        until_now(lambda: _logged(lab, service, words, since), 30, f"'{words}' in the log")
         assert not _logged(lab, service, "refused", since)
 
 
@@ -117,7 +120,7 @@ def test_without_a_name_server_no_name_resolves(lab: Lab) -> None:
 
 def test_a_service_is_scaled_to_nothing_and_back(lab: Lab) -> None:
     with lab.stopped("anisette"):
-        until(lambda: lab.status()["services"]["anisette"] == {"running": 0, "desired": 0}, 20, "0/0")
+        until_now(lambda: lab.status()["services"]["anisette"] == {"running": 0, "desired": 0}, 20, "0/0")
     assert lab.status()["services"]["anisette"] == {"running": 1, "desired": 1}
 
 
@@ -147,7 +150,7 @@ def test_a_secret_that_is_gone_keeps_a_task_from_starting(lab: Lab) -> None:
         tasks: list[dict[str, Any]] = ecs.describe_tasks(cluster=lab.cluster, tasks=[task])["tasks"]
         return tasks[0] if tasks and tasks[0]["lastStatus"] == "STOPPED" else None
 
-    until(lambda: stopped() is not None, 20, "the task has failed to start")
+    until_now(lambda: stopped() is not None, 20, "the task has failed to start")
     found = stopped()
     assert found is not None
     assert found["stopCode"] == "TaskFailedToStart"

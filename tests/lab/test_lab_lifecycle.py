@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.families import Process, descendants
-from tests.support.labs import Lab, running, until
+from tests.support.labs import Lab, running
+from tests.support.waiting import until_now
 from toolbox.errors import LabError, UsageError
 from toolbox.lab import control
 from toolbox.lab.place import find
@@ -40,9 +41,9 @@ def _family(name: str, environ: Mapping[str, str]) -> list[Process]:
 
 
 def _all_gone(family: list[Process], name: str, environ: Mapping[str, str]) -> None:
-    until(lambda: not any(process.is_alive() for process in family), 10, "all processes of the lab are gone")
+    until_now(lambda: not any(process.is_alive() for process in family), 10, "all processes of the lab are gone")
     state = Path(environ["XDG_STATE_HOME"])
-    until(lambda: not list(state.rglob(f"*{name}*")), 10, "all files of the lab are gone")
+    until_now(lambda: not list(state.rglob(f"*{name}*")), 10, "all files of the lab are gone")
 
 
 @contextmanager
@@ -83,7 +84,7 @@ def test_a_killed_supervisor_takes_everything_along_and_up_works_again(environ: 
     control.up("killed", environ=environ)
     family = _family("killed", environ)
     os.kill(find("killed", environ).pid() or 0, signal.SIGKILL)
-    until(lambda: not any(process.is_alive() for process in family), 10, "nothing survives the supervisor")
+    until_now(lambda: not any(process.is_alive() for process in family), 10, "nothing survives the supervisor")
     with pytest.raises(LabError, match="not up"):
         control.status("killed", environ)
     steps: list[str] = []
@@ -97,7 +98,7 @@ def test_down_cleans_up_after_a_kill(environ: dict[str, str]) -> None:
     control.up("cleaned", environ=environ)
     family = _family("cleaned", environ)
     os.kill(find("cleaned", environ).pid() or 0, signal.SIGKILL)
-    until(lambda: not any(process.is_alive() for process in family), 10, "nothing survives the supervisor")
+    until_now(lambda: not any(process.is_alive() for process in family), 10, "nothing survives the supervisor")
     assert control.down("cleaned", environ)
     _all_gone(family, "cleaned", environ)
     assert not control.down("cleaned", environ)

@@ -1,13 +1,12 @@
 """The lab's ECS with a small world around it; every answer is held to botocore's model of ECS."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.support.ecsworld import ListWorld
+from tests.support.waiting import seen
 from toolbox.lab.contract import SessionKey
 from toolbox.lab.ecs import Ecs, EcsApiError, Timings
 from toolbox.lab.ecs.shapes import check_answer
@@ -70,10 +69,7 @@ class EcsLab:
 
     async def until_answered(self, action: str, seconds: float = 10, **request: Any) -> Json:
         """The answer, once it is one."""
-        deadline = time.monotonic() + seconds
-        while error := await self.error_or_none(action, **request):
-            assert time.monotonic() < deadline, error
-            await asyncio.sleep(0.01)
+        await seen(lambda: self.error_or_none(action, **request), lambda error: error is None, seconds)
         return await self.call(action, **request)
 
     async def define(self, image: str, *, family: str = "app", **more: Any) -> str:
@@ -132,47 +128,31 @@ class EcsLab:
 
     async def until_task(self, arn: str, status: str, seconds: float = 10) -> Json:
         """The task once its last status is `status`."""
-        deadline, task = time.monotonic() + seconds, None
-        while not task or task["lastStatus"] != status:
-            assert time.monotonic() < deadline, f"never {status}: {task}"
-            await asyncio.sleep(0.01)
-            task = await self.task(arn)
+        task = await seen(lambda: self.task(arn), lambda task: task and task["lastStatus"] == status, seconds)
+        assert task is not None
         return task
 
     async def until_listed(self, count: int, seconds: float = 10, **filters: Any) -> list[Json]:
         """The tasks meant to run, oldest first, once ListTasks shows `count`."""
-        deadline = time.monotonic() + seconds
-        while len(found := await self.tasks(**filters)) != count:
-            assert time.monotonic() < deadline, f"{len(found)} listed"
-            await asyncio.sleep(0.01)
-        return found
+        return await seen(lambda: self.tasks(**filters), lambda found: len(found) == count, seconds)
 
     async def until_stopped(self, count: int, seconds: float = 10) -> list[Json]:
         """The stopped tasks, oldest first, once there are `count`."""
-        deadline = time.monotonic() + seconds
-        while len(stopped := [t for t in await self.tasks("STOPPED") if t["lastStatus"] == "STOPPED"]) < count:
-            assert time.monotonic() < deadline, f"only {len(stopped)} stopped"
-            await asyncio.sleep(0.01)
-        return stopped
+        return await seen(lambda: self._last_seen("STOPPED"), lambda stopped: len(stopped) >= count, seconds)
 
     async def until_replaced(self, old: Json, seconds: float = 10) -> Json:
         """The one task of its service that runs once `old` has stopped."""
         await self.until_task(old["taskArn"], "STOPPED", seconds)
-        deadline, running = time.monotonic() + seconds, list[Json]()
-        while not running:
-            assert time.monotonic() < deadline, "never replaced"
-            await asyncio.sleep(0.01)
-            name = old["group"].removeprefix("service:")
-            running = [task for task in await self.tasks(serviceName=name) if task["lastStatus"] == "RUNNING"]
-        return running[0]
+        name = old["group"].removeprefix("service:")
+        return (await seen(lambda: self._last_seen("RUNNING", serviceName=name), bool, seconds))[0]
 
     async def until_service(self, name: str, holds: Callable[[Json], bool], seconds: float = 15) -> Json:
         """The service once `holds` does."""
-        deadline = time.monotonic() + seconds
-        while not holds(service := await self.service(name)):
-            assert time.monotonic() < deadline, f"never so: {service}"
-            await asyncio.sleep(0.01)
-        return service
+        return await seen(lambda: self.service(name), holds, seconds)
+
+    async def _last_seen(self, status: str, **filters: Any) -> list[Json]:
+        """The tasks that are meant to be in `status`, and are."""
+        return [task for task in await self.tasks(status, **filters) if task["lastStatus"] == status]
 
     async def until_settled(self, name: str, seconds: float = 15) -> Json:
         """The service once its newest deployment is alone, COMPLETED and steady."""

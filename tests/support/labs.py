@@ -4,8 +4,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Final
 
 import boto3
 
+from tests.support.waiting import until_now
 from toolbox.inventory import Inventory, load
 from toolbox.lab import control
 from toolbox.launcher.plan import STARTED_BY
@@ -118,7 +118,7 @@ class Lab:
                 for service in services
             )
 
-        until(settled, seconds, "all services settled")
+        until_now(settled, seconds, "all services settled")
 
     def toolbox_tasks(self) -> list[str]:
         """The ARNs of the launched tasks that are not stopped."""
@@ -132,7 +132,7 @@ class Lab:
 
     def wait_for_no_task(self, seconds: float) -> None:
         """Wait until no launched task is left; AssertionError after `seconds`."""
-        until(lambda: not self.toolbox_tasks(), seconds, "no task of ours is left")
+        until_now(lambda: not self.toolbox_tasks(), seconds, "no task of ours is left")
 
     def messages(self, service: str, **how: Any) -> list[str]:
         """A service's log lines, as FilterLogEvents gives them."""
@@ -150,11 +150,3 @@ def running(name: str, state: Path) -> Iterator[Lab]:
     environ = {**os.environ, "XDG_STATE_HOME": str(state)}
     with control.borrowed(name, environ=environ) as environment:
         yield Lab(name, environment)
-
-
-def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Return as soon as `condition` holds; AssertionError after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
