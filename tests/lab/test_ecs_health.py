@@ -73,7 +73,7 @@ async def test_a_target_is_initial_then_healthy_then_draining(lab: EcsLab) -> No
     for text in (f"deregistered 1 targets in (target-group {GROUP})", "has begun draining connections on 1 tasks."):
         assert text in messages(after)
     stopped = await lab.until_task(task["taskArn"], "STOPPED")
-    assert stopped["executionStoppedAt"] - stopped["stoppingAt"] >= 0.3
+    assert stopped["executionStoppedAt"] - stopped["stoppingAt"] > 0.29  # 0.3 s by another clock
     assert states(lab) == ["healthy"]
 
 
@@ -116,7 +116,7 @@ async def test_the_grace_period_hides_failures(lab: EcsLab) -> None:
     await until(lambda: states(lab) == ["unhealthy"])
     (task,) = await lab.until_listed(1, serviceName="web")
     stopped = await lab.until_task(task["taskArn"], "STOPPED")
-    assert stopped["stoppingAt"] - stopped["startedAt"] >= 0.8
+    assert stopped["stoppingAt"] - stopped["startedAt"] > 0.79
 
 
 async def test_a_deleted_target_group_is_told_once(lab: EcsLab) -> None:

@@ -87,7 +87,7 @@ async def test_sigterm_ignored_ends_in_137_after_the_stop_timeout(lab: EcsLab) -
     stopped = await lab.until_task(task["taskArn"], "STOPPED")
     assert stopped["containers"][0]["exitCode"] == 137
     assert stopped["stoppedReason"] == "Task stopped by user"
-    assert stopped["executionStoppedAt"] - stopped["stoppingAt"] >= 0.4
+    assert stopped["executionStoppedAt"] - stopped["stoppingAt"] > 0.39  # 0.4 s by another clock
 
 
 async def test_a_task_can_be_stopped_before_it_runs(lab: EcsLab) -> None:

@@ -237,7 +237,8 @@ async def test_an_address_that_accepts_and_then_hangs_is_passed_over(server: Pos
     assert query.status is Status.OK
     # What the dead address cost is part of the whole.
     assert [phase.name for phase in connect.phases] == ["dns", "tcp", "auth", "auth"]
-    assert connect.phases[2].seconds >= 0.5
+    # Its time is up 0.5 s after the login began, which is a moment before its first phase did.
+    assert connect.phases[2].seconds > 0.4
 
 
 async def test_a_host_that_cannot_log_anybody_in_is_passed_over(server: Postgres, tmp_path: Path) -> None:
